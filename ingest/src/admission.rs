@@ -1,0 +1,121 @@
+//! Whether a message may come in: decoded, and checked against what a format cannot know.
+
+use std::time::Duration;
+
+use telemetry::topic::TopicTemplate;
+use telemetry::{Identity, Message, Reading, Reason, Rejection, Timestamp, Value, formats, limits};
+
+/// The rules of the door.
+#[derive(Clone, Debug)]
+pub struct Admission {
+    template: TopicTemplate,
+    future: Duration,
+}
+
+/// A message that passed every rule.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Admitted<'a>(Message<'a>);
+
+impl<'a> Admitted<'a> {
+    /// The message.
+    #[must_use]
+    pub fn message(&self) -> &Message<'a> {
+        &self.0
+    }
+}
+
+impl Admission {
+    /// Rules with fields taken from topics by `template`, and times at most `future` ahead of our clock.
+    #[must_use]
+    pub fn new(template: TopicTemplate, future: Duration) -> Self {
+        Self { template, future }
+    }
+
+    /// Decodes and checks a payload published to `topic`. `identity` is what the transport says; a payload
+    /// that gives one itself is believed instead.
+    ///
+    /// # Errors
+    /// Why the payload is refused, whole.
+    pub fn admit<'a>(
+        &self,
+        topic: &'a str,
+        payload: &'a [u8],
+        identity: Option<Identity>,
+        received_at: Timestamp,
+    ) -> Result<Admitted<'a>, Rejection> {
+        let mut message = formats::decode(payload, &self.template.fields(topic), received_at)?;
+        message.identity = message.identity.or(identity);
+        if message.readings.len() > limits::READINGS_PER_MESSAGE {
+            let detail =
+                format!("message has {} readings, at most {}", message.readings.len(), limits::READINGS_PER_MESSAGE);
+            return Err(Rejection::new(Reason::TooManyReadings, detail));
+        }
+        let latest = received_at + self.future;
+        for (index, reading) in message.readings.iter().enumerate() {
+            check(index, reading, latest)?;
+        }
+        Ok(Admitted(message))
+    }
+}
+
+fn check(index: usize, reading: &Reading<'_>, latest: Timestamp) -> Result<(), Rejection> {
+    if reading.time > latest {
+        let detail = format!(
+            "reading {index} has time {} s, at most {} s is accepted now",
+            reading.time.as_seconds(),
+            latest.as_seconds()
+        );
+        return Err(Rejection::new(Reason::FutureTime, detail));
+    }
+    if reading.time.as_micros() < limits::EARLIEST_MICROS {
+        let detail = format!("reading {index} has time {} s, before 1970", reading.time.as_seconds());
+        return Err(Rejection::new(Reason::PastTime, detail));
+    }
+    match reading.value {
+        Value::Number(value) if !value.is_finite() => Err(Rejection::new(
+            Reason::NonFinite,
+            format!("reading {index} has value {value}, expected a finite number"),
+        )),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Timestamp = Timestamp::from_micros(1_700_000_000_000_000);
+
+    fn admission() -> Admission {
+        Admission::new(TopicTemplate::parse("{site}/{device_id}/telemetry").unwrap(), Duration::from_secs(60))
+    }
+
+    fn admit(payload: &str, identity: Option<Identity>) -> Result<Admitted<'_>, Rejection> {
+        admission().admit("berlin/pump-1/telemetry", payload.as_bytes(), identity, NOW)
+    }
+
+    #[test]
+    fn a_message_gets_its_fields_from_the_topic() {
+        let admitted = admit(r#"[{"n":"temperature","u":"Cel","v":21.5}]"#, None).unwrap();
+        assert_eq!(admitted.message().device_id, "pump-1");
+        assert_eq!(admitted.message().site.as_deref(), Some("berlin"));
+        assert_eq!(admitted.message().readings.len(), 1);
+    }
+
+    #[test]
+    fn the_transport_gives_the_identity_only_if_the_payload_has_none() {
+        let transport = Some(Identity { boot: 7, seq: 8 });
+        let without = admit(r#"[{"n":"t","v":1}]"#, transport).unwrap();
+        assert_eq!(without.message().identity, transport);
+        let with = admit(r#"[{"n":"boot","v":1},{"n":"seq","v":2},{"n":"t","v":1}]"#, transport).unwrap();
+        assert_eq!(with.message().identity, Some(Identity { boot: 1, seq: 2 }));
+    }
+
+    #[test]
+    fn times_are_accepted_up_to_the_configured_distance() {
+        assert!(admit(r#"[{"n":"t","v":1,"t":1700000060}]"#, None).is_ok());
+        let rejection = admit(r#"[{"n":"t","v":1,"t":1700000060.000001}]"#, None).unwrap_err();
+        assert_eq!(rejection.reason, Reason::FutureTime);
+        assert!(rejection.detail.contains("1700000060"), "{rejection}");
+    }
+}

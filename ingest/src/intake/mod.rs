@@ -1,0 +1,362 @@
+//! The way in, for every door: a message goes into the open group, and is acknowledged when its group is
+//! durable.
+//!
+//! There is no timer. A group is taken for commit as soon as the streams can begin another one, and collects
+//! what arrives until then; so a lone message waits for one sync, and under load groups grow by themselves.
+
+mod bell;
+mod committer;
+mod group;
+
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use telemetry::batch::DeadLetter;
+use telemetry::{Clock, Identity, Rejection, Timestamp, partition};
+use tokio::sync::{Notify, watch};
+
+use crate::admission::{Admission, Admitted};
+use crate::live::{self, Audience, LiveReading};
+use crate::metrics::IngestMetrics;
+
+pub(crate) use bell::Bell;
+pub(crate) use committer::{Committer, Unfit};
+use group::Group;
+
+/// A message as it arrived.
+#[derive(Clone, Copy, Debug)]
+pub struct Incoming<'a> {
+    /// Topic it was published to.
+    pub topic: &'a str,
+    /// The payload, whole.
+    pub payload: &'a [u8],
+    /// Identity the transport gives; one in the payload goes before it.
+    pub identity: Option<Identity>,
+    /// Who sent it, for the dead letters.
+    pub client_id: &'a str,
+}
+
+/// The message is in group `group`, and may be acknowledged when that is durable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Receipt {
+    /// Number of the group. Groups become durable in order.
+    pub group: u64,
+    /// Readings in the message; 0 if it was refused and went to the dead letters.
+    pub readings: u32,
+}
+
+/// The intake is closed: stopping, or failed. The message was not taken and must not be acknowledged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("intake is closed")]
+pub struct Closed;
+
+/// Whether messages are acknowledged, and if not why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum IngestState {
+    /// Messages are taken and acknowledged.
+    Accepting,
+    /// Nothing is acknowledged: the streams hold as much as they may for consumers that have not passed it.
+    Full {
+        /// Bytes in the streams.
+        used: u64,
+        /// Bytes allowed.
+        quota: u64,
+    },
+    /// Nothing more is taken; what was is being committed.
+    Stopping,
+    /// Nothing will be acknowledged until a restart.
+    Failed(String),
+}
+
+/// A handle to the way in; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Intake {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    open: Mutex<Open>,
+    /// Size of the open group, for those who only want to know whether there is room.
+    open_bytes: AtomicUsize,
+    most_open_bytes: usize,
+    closed: AtomicBool,
+    durable: AtomicU64,
+    durable_changes: watch::Sender<u64>,
+    room: Notify,
+    work: Notify,
+    bells: Mutex<Vec<Arc<Bell>>>,
+    state: watch::Sender<IngestState>,
+    failed: watch::Sender<Option<String>>,
+    audience: Audience,
+    admission: Admission,
+    partitions: u32,
+    clock: Arc<dyn Clock>,
+    metrics: IngestMetrics,
+}
+
+#[derive(Debug)]
+struct Open {
+    group: Group,
+    /// Decided under the lock, so that everything taken before is committed and nothing is taken after.
+    closed: bool,
+}
+
+impl Intake {
+    pub(crate) fn new(
+        admission: Admission,
+        partitions: u32,
+        most_open_bytes: usize,
+        clock: Arc<dyn Clock>,
+        metrics: IngestMetrics,
+    ) -> Self {
+        let mut group = Group::new(partitions);
+        group.number = 1;
+        Self {
+            shared: Arc::new(Shared {
+                open: Mutex::new(Open { group, closed: false }),
+                open_bytes: AtomicUsize::new(0),
+                most_open_bytes,
+                closed: AtomicBool::new(false),
+                durable: AtomicU64::new(0),
+                durable_changes: watch::Sender::new(0),
+                room: Notify::new(),
+                work: Notify::new(),
+                bells: Mutex::default(),
+                state: watch::Sender::new(IngestState::Accepting),
+                failed: watch::Sender::new(None),
+                audience: Audience::default(),
+                admission,
+                partitions,
+                clock,
+                metrics,
+            }),
+        }
+    }
+
+    /// Puts a message into the open group, or, if it is refused, whole into that group's dead letters.
+    /// Never waits; callers look at [`Intake::has_room`] before they read on.
+    ///
+    /// # Errors
+    /// [`Closed`]: the message was not taken.
+    pub fn accept(&self, incoming: &Incoming<'_>) -> Result<Receipt, Closed> {
+        let shared = &*self.shared;
+        let received_at = shared.clock.now();
+        match shared.admission.admit(incoming.topic, incoming.payload, incoming.identity, received_at) {
+            Ok(admitted) => shared.append(&admitted, incoming.payload.len(), received_at),
+            Err(rejection) => shared.append_dead_letter(incoming, &rejection, received_at),
+        }
+    }
+
+    /// Whether the open group is below its bound.
+    #[must_use]
+    pub fn has_room(&self) -> bool {
+        self.shared.open_bytes.load(Ordering::Relaxed) < self.shared.most_open_bytes
+    }
+
+    /// Waits until the open group is below its bound.
+    ///
+    /// # Errors
+    /// [`Closed`].
+    pub async fn room(&self) -> Result<(), Closed> {
+        loop {
+            let room = self.shared.room.notified();
+            if self.is_closed() {
+                return Err(Closed);
+            }
+            if self.has_room() {
+                return Ok(());
+            }
+            room.await;
+        }
+    }
+
+    /// Waits until `group` is durable.
+    ///
+    /// # Errors
+    /// [`Closed`] if that will never be known: the intake failed.
+    pub async fn durable(&self, group: u64) -> Result<(), Closed> {
+        let mut durable = self.shared.durable_changes.subscribe();
+        let mut failed = self.failed();
+        tokio::select! {
+            biased;
+            reached = durable.wait_for(|durable| *durable >= group) => reached.map(|_| ()).map_err(|_| Closed),
+            _ = failed.wait_for(Option::is_some) => Err(Closed),
+        }
+    }
+
+    /// The last durable group; all before it are durable too.
+    #[must_use]
+    pub fn last_durable(&self) -> u64 {
+        self.shared.durable.load(Ordering::Acquire)
+    }
+
+    /// Whether nothing more is taken.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.shared.closed.load(Ordering::Acquire)
+    }
+
+    /// Whether messages are acknowledged.
+    #[must_use]
+    pub fn state(&self) -> IngestState {
+        self.shared.state.borrow().clone()
+    }
+
+    /// Set, once, when nothing will be acknowledged any more; says why.
+    #[must_use]
+    pub fn failed(&self) -> watch::Receiver<Option<String>> {
+        self.shared.failed.subscribe()
+    }
+
+    /// Takes nothing more from now on; what was taken is still committed.
+    pub(crate) fn close(&self) {
+        self.shared.close(IngestState::Stopping);
+    }
+
+    /// Gives up: nothing is acknowledged from now on. The first reason stays.
+    pub(crate) fn fail(&self, why: &str) {
+        self.shared.fail(why);
+    }
+
+    pub(crate) fn add_bell(&self, bell: Arc<Bell>) {
+        self.shared.bells.lock().unwrap_or_else(PoisonError::into_inner).push(bell);
+    }
+
+    pub(crate) fn ring(&self) {
+        self.shared.ring();
+    }
+
+    pub(crate) fn audience(&self) -> &Audience {
+        &self.shared.audience
+    }
+
+    pub(crate) fn clock(&self) -> &dyn Clock {
+        &*self.shared.clock
+    }
+
+    pub(crate) fn metrics(&self) -> &IngestMetrics {
+        &self.shared.metrics
+    }
+}
+
+impl Shared {
+    fn append(&self, admitted: &Admitted<'_>, bytes: usize, received_at: Timestamp) -> Result<Receipt, Closed> {
+        let message = admitted.message();
+        let partition = partition::of_device(&message.device_id, self.partitions);
+        let live = if self.audience.is_empty() { Vec::new() } else { live::readings(message) };
+        let mut open = self.open()?;
+        open.group.push(message, partition, bytes, received_at);
+        if !live.is_empty() {
+            open.group.push_live(live);
+        }
+        let readings = u32::try_from(message.readings.len()).unwrap_or(u32::MAX);
+        Ok(self.appended(open, readings))
+    }
+
+    fn append_dead_letter(
+        &self,
+        incoming: &Incoming<'_>,
+        rejection: &Rejection,
+        received_at: Timestamp,
+    ) -> Result<Receipt, Closed> {
+        let Incoming { topic, client_id, payload, .. } = *incoming;
+        let mut open = self.open()?;
+        open.group.push_dead_letter(&DeadLetter { received_at, rejection, topic, client_id, payload });
+        let receipt = self.appended(open, 0);
+        self.metrics.rejected.with_label_values(&[rejection.reason.as_str()]).inc();
+        tracing::debug!(reason = rejection.reason.as_str(), detail = %rejection.detail, "message refused");
+        Ok(receipt)
+    }
+
+    fn appended(&self, open: MutexGuard<'_, Open>, readings: u32) -> Receipt {
+        let receipt = Receipt { group: open.group.number, readings };
+        let first = open.group.tally.messages == 1;
+        self.set_open_bytes(open.group.bytes);
+        drop(open);
+        if first {
+            self.work.notify_one();
+        }
+        receipt
+    }
+
+    fn set_open_bytes(&self, bytes: usize) {
+        self.open_bytes.store(bytes, Ordering::Relaxed);
+        self.metrics.open_group_bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));
+    }
+
+    /// The open group, unless the intake is closed. A panic while it was held may have left half a message
+    /// in it: nothing of it may be committed.
+    fn open(&self) -> Result<MutexGuard<'_, Open>, Closed> {
+        let Ok(open) = self.open.lock() else {
+            self.fail("a thread panicked while it added to the open group");
+            return Err(Closed);
+        };
+        if open.closed { Err(Closed) } else { Ok(open) }
+    }
+
+    /// Swaps the open group for the empty `next`, unless there is nothing in it.
+    fn take(&self, next: &mut Option<Group>) -> Result<Option<Group>, Unfit> {
+        let mut open = self.open.lock().map_err(|_| Unfit::Panicked)?;
+        if open.group.is_empty() {
+            return Ok(None);
+        }
+        let mut fresh = next.take().unwrap_or_else(|| Group::new(self.partitions));
+        fresh.number = open.group.number + 1;
+        let taken = std::mem::replace(&mut open.group, fresh);
+        self.set_open_bytes(0);
+        drop(open);
+        if taken.bytes >= self.most_open_bytes {
+            self.room.notify_waiters();
+            self.ring();
+        }
+        Ok(Some(taken))
+    }
+
+    fn close(&self, state: IngestState) {
+        // Even a poisoned group is only marked here.
+        self.open.lock().unwrap_or_else(PoisonError::into_inner).closed = true;
+        self.closed.store(true, Ordering::Release);
+        self.state.send_modify(|current| {
+            if !matches!(current, IngestState::Failed(_)) {
+                *current = state;
+            }
+        });
+        self.work.notify_one();
+        self.room.notify_waiters();
+        self.ring();
+    }
+
+    fn fail(&self, why: &str) {
+        let first = self.failed.send_if_modified(|failed| {
+            let first = failed.is_none();
+            failed.get_or_insert_with(|| why.to_owned());
+            first
+        });
+        if first {
+            tracing::error!(why, "ingest failed, nothing more is acknowledged");
+        }
+        self.close(IngestState::Failed(why.to_owned()));
+    }
+
+    fn set_durable(&self, group: u64) {
+        self.durable.store(group, Ordering::Release);
+        self.durable_changes.send_replace(group);
+    }
+
+    fn ring(&self) {
+        for bell in self.bells.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+            bell.ring();
+        }
+    }
+
+    fn publish_live(&self, readings: Vec<LiveReading>, mut dropped: usize) {
+        if !readings.is_empty() {
+            let readings: Arc<[LiveReading]> = readings.into();
+            for bell in self.bells.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+                dropped += bell.push_live(readings.clone());
+            }
+        }
+        self.metrics.live_dropped.inc_by(u64::try_from(dropped).unwrap_or(0));
+    }
+}

@@ -1,0 +1,133 @@
+//! What the door shows. No label carries a device, a topic or a client.
+
+use prometheus::{IntCounter, IntCounterVec, IntGauge, Opts, Registry};
+use telemetry::Reason;
+
+/// Metrics of the door. Counters of messages and readings advance a group at a time, not one by one.
+#[derive(Clone, Debug)]
+pub struct IngestMetrics {
+    pub(crate) received_messages: IntCounter,
+    pub(crate) received_readings: IntCounter,
+    pub(crate) acknowledged_messages: IntCounter,
+    pub(crate) acknowledged_readings: IntCounter,
+    pub(crate) rejected: IntCounterVec,
+    pub(crate) ignored_fields: IntCounter,
+    pub(crate) connections: IntGauge,
+    pub(crate) connections_total: IntCounterVec,
+    pub(crate) open_group_bytes: IntGauge,
+    pub(crate) unacknowledged_messages: IntGauge,
+    pub(crate) live_dropped: IntCounter,
+    pub(crate) live_subscribers: IntGauge,
+}
+
+impl IngestMetrics {
+    /// Registers the metrics; every label value is there from the start, at zero.
+    ///
+    /// # Errors
+    /// If a metric of the same name is registered already.
+    pub fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
+        let metrics = Self {
+            received_messages: counter(
+                registry,
+                "weir_ingest_received_messages_total",
+                "Messages appended to a group, refused ones too",
+            )?,
+            received_readings: counter(
+                registry,
+                "weir_ingest_received_readings_total",
+                "Readings appended to a group",
+            )?,
+            acknowledged_messages: counter(
+                registry,
+                "weir_ingest_acknowledged_messages_total",
+                "Messages acknowledged to their sender, refused ones too",
+            )?,
+            acknowledged_readings: counter(
+                registry,
+                "weir_ingest_acknowledged_readings_total",
+                "Readings of acknowledged messages",
+            )?,
+            rejected: labelled(
+                registry,
+                "weir_ingest_rejected_messages_total",
+                "Messages refused; all but those over the size limit go to the dead letters",
+                "reason",
+            )?,
+            ignored_fields: counter(
+                registry,
+                "weir_ingest_ignored_fields_total",
+                "Payload fields understood but not kept",
+            )?,
+            connections: gauge(registry, "weir_ingest_connections", "MQTT connections being served")?,
+            connections_total: labelled(
+                registry,
+                "weir_ingest_connections_total",
+                "MQTT connections accepted",
+                "protocol",
+            )?,
+            open_group_bytes: gauge(
+                registry,
+                "weir_ingest_open_group_bytes",
+                "Size, estimated, of what waits for the next group commit",
+            )?,
+            unacknowledged_messages: gauge(
+                registry,
+                "weir_ingest_unacknowledged_messages",
+                "Messages received whose acknowledgement waits for their group",
+            )?,
+            live_dropped: counter(
+                registry,
+                "weir_ingest_live_dropped_total",
+                "Live readings not sent because a subscriber or the feed was too slow",
+            )?,
+            live_subscribers: gauge(
+                registry,
+                "weir_ingest_live_subscribers",
+                "Connections subscribed to live readings",
+            )?,
+        };
+        for reason in Reason::ALL {
+            metrics.rejected.with_label_values(&[reason.as_str()]).reset();
+        }
+        for protocol in ["3.1.1", "5"] {
+            metrics.connections_total.with_label_values(&[protocol]).reset();
+        }
+        Ok(metrics)
+    }
+}
+
+fn counter(registry: &Registry, name: &str, help: &str) -> Result<IntCounter, prometheus::Error> {
+    let counter = IntCounter::new(name, help)?;
+    registry.register(Box::new(counter.clone()))?;
+    Ok(counter)
+}
+
+fn gauge(registry: &Registry, name: &str, help: &str) -> Result<IntGauge, prometheus::Error> {
+    let gauge = IntGauge::new(name, help)?;
+    registry.register(Box::new(gauge.clone()))?;
+    Ok(gauge)
+}
+
+fn labelled(registry: &Registry, name: &str, help: &str, label: &str) -> Result<IntCounterVec, prometheus::Error> {
+    let counter = IntCounterVec::new(Opts::new(name, help), &[label])?;
+    registry.register(Box::new(counter.clone()))?;
+    Ok(counter)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_label_value_is_there_from_the_start() {
+        let registry = Registry::new();
+        IngestMetrics::register(&registry).unwrap();
+        let families = registry.gather();
+        let series = |name: &str| {
+            families.iter().find(|family| family.name() == name).map_or(0, |family| family.get_metric().len())
+        };
+        assert_eq!(series("weir_ingest_rejected_messages_total"), Reason::ALL.len());
+        assert_eq!(series("weir_ingest_connections_total"), 2);
+        assert!(families.iter().all(|family| family.name().starts_with("weir_ingest_")));
+    }
+}

@@ -1,0 +1,54 @@
+//! The MQTT endpoint: versions 3.1.1 and 5 on one port.
+//!
+//! What it promises beyond the specification: a PUBACK or PUBREC leaves only when the group of its message
+//! is durable, in the order the messages were received. What it leaves out, because nobody needs it at a
+//! door for telemetry:
+//!
+//! * **Sessions** end with their connection; "session present" is always 0. A client resends what was not
+//!   acknowledged, and the identity of the message sorts out the rest.
+//! * **QoS 2** is answered in full within a connection. Across connections it is at-least-once, like QoS 1.
+//! * **Retained messages** are taken as ordinary ones: their topics cannot be subscribed to.
+//! * **Wills** are published when a connection ends without DISCONNECT, at once, as ordinary messages that
+//!   nobody waits for. Not when the server stops.
+//! * **Subscriptions** are to `weir/live/#` only, at QoS 0, see [`crate::live`].
+//! * **User names and passwords** are not looked at: the port belongs behind a firewall or on loopback.
+//!
+//! The connection loop is ours, on the I/O, runtime and server of `ntex`, with the packet codec of
+//! `ntex-mqtt` for all but the packets that flow at rate. `ntex-mqtt`'s own dispatcher starts the handler of
+//! a message in a task of its own once another one waits, and so can swap two messages of one connection;
+//! with version 5 it never frees the packet id of a QoS 2 message; and its framing subtracts lengths that a
+//! client chose. In reading order: `frame` (bytes to whole packets), `publish` (a PUBLISH, borrowed),
+//! `packet` (the others, and what is sent), `handshake`, `connection` (the loop), `requests` (what a client
+//! asks for), `owed` (its acknowledgements), `worker` (one thread's connections), `clients` (who is
+//! connected), `server` (threads and port).
+
+mod clients;
+mod connection;
+mod frame;
+mod handshake;
+mod owed;
+mod packet;
+mod publish;
+mod requests;
+mod server;
+mod worker;
+
+pub(crate) use server::{Endpoint, Settings};
+
+/// Version of the protocol, as a connection speaks it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Version {
+    /// 3.1.1
+    V3,
+    /// 5
+    V5,
+}
+
+impl Version {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::V3 => "3.1.1",
+            Self::V5 => "5",
+        }
+    }
+}

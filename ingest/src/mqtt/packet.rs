@@ -1,0 +1,285 @@
+//! The packets that do not flow at rate, read with the codec of `ntex-mqtt`, and the bytes of what is sent.
+
+use ntex::codec::Decoder;
+use ntex::util::{BufMut, BytePages, ByteString, BytesMut};
+use ntex_mqtt::{v3, v5};
+
+use super::Version;
+use super::frame::Frame;
+use crate::live::LiveReading;
+
+/// What a client asks for, PUBLISH and CONNECT left out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Request {
+    /// The second half of QoS 2.
+    Release(u16),
+    /// Filters in order.
+    Subscribe {
+        /// Packet id.
+        id: u16,
+        /// What to watch.
+        filters: Vec<ByteString>,
+        /// Whether it gives a subscription identifier, which the server said it does not have.
+        identifier: bool,
+    },
+    /// Filters in order.
+    Unsubscribe {
+        /// Packet id.
+        id: u16,
+        /// What to watch no more.
+        filters: Vec<ByteString>,
+    },
+    /// "Are you there?"
+    Ping,
+    /// The end.
+    Disconnect {
+        /// Whether the client wants its will to be published all the same.
+        with_will: bool,
+    },
+    /// A packet that a client does not send here.
+    Unexpected,
+}
+
+/// Reads a packet that is neither PUBLISH nor CONNECT; `None` if it is malformed.
+pub(super) fn request(version: Version, frame: &Frame) -> Option<Request> {
+    let mut bytes = BytesMut::copy_from_slice(&frame.bytes);
+    match version {
+        Version::V3 => match v3::codec::Codec::new().decode(&mut bytes).ok()?? {
+            v3::codec::Decoded::Packet(packet, _) => Some(request_v3(packet)),
+            _ => None,
+        },
+        Version::V5 => match v5::codec::Codec::new().decode(&mut bytes).ok()?? {
+            v5::codec::Decoded::Packet(packet, _) => Some(request_v5(packet)),
+            _ => None,
+        },
+    }
+}
+
+fn request_v3(packet: v3::codec::Packet) -> Request {
+    use v3::codec::Packet;
+    match packet {
+        Packet::PublishRelease { packet_id } => Request::Release(packet_id.get()),
+        Packet::Subscribe { packet_id, topic_filters } => Request::Subscribe {
+            id: packet_id.get(),
+            filters: topic_filters.into_iter().map(|(filter, _)| filter).collect(),
+            identifier: false,
+        },
+        Packet::Unsubscribe { packet_id, topic_filters } => {
+            Request::Unsubscribe { id: packet_id.get(), filters: topic_filters }
+        }
+        Packet::PingRequest => Request::Ping,
+        Packet::Disconnect => Request::Disconnect { with_will: false },
+        _ => Request::Unexpected,
+    }
+}
+
+fn request_v5(packet: v5::codec::Packet) -> Request {
+    use v5::codec::{DisconnectReasonCode, Packet};
+    match packet {
+        Packet::PublishRelease(release) => Request::Release(release.packet_id.get()),
+        Packet::Subscribe(subscribe) => Request::Subscribe {
+            id: subscribe.packet_id.get(),
+            filters: subscribe.topic_filters.into_iter().map(|(filter, _)| filter).collect(),
+            identifier: subscribe.id.is_some(),
+        },
+        Packet::Unsubscribe(unsubscribe) => {
+            Request::Unsubscribe { id: unsubscribe.packet_id.get(), filters: unsubscribe.topic_filters }
+        }
+        Packet::PingRequest => Request::Ping,
+        Packet::Disconnect(disconnect) => {
+            Request::Disconnect { with_will: disconnect.reason_code != DisconnectReasonCode::NormalDisconnection }
+        }
+        _ => Request::Unexpected,
+    }
+}
+
+/// First byte of an acknowledgement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(super) enum Ack {
+    /// Of QoS 1.
+    Puback = 0x40,
+    /// Of QoS 2, first half.
+    Pubrec = 0x50,
+}
+
+pub(super) fn put_ack(buffer: &mut BytePages, ack: Ack, id: u16) {
+    let [high, low] = id.to_be_bytes();
+    // In version 5 these are short for "success".
+    buffer.extend_from_slice(&[ack as u8, 2, high, low]);
+}
+
+/// PUBCOMP; `found` says whether the packet id was in use.
+pub(super) fn put_pubcomp(buffer: &mut BytePages, version: Version, id: u16, found: bool) {
+    const NOT_FOUND: u8 = 0x92;
+    let [high, low] = id.to_be_bytes();
+    match version {
+        Version::V5 if !found => buffer.extend_from_slice(&[0x70, 3, high, low, NOT_FOUND]),
+        _ => buffer.extend_from_slice(&[0x70, 2, high, low]),
+    }
+}
+
+pub(super) fn put_pong(buffer: &mut BytePages) {
+    buffer.extend_from_slice(&[0xD0, 0]);
+}
+
+/// What became of one filter of a SUBSCRIBE.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Granted {
+    /// Live readings will come, at QoS 0.
+    Live,
+    /// It is not within `weir/live/#`.
+    NotAllowed,
+    /// The connection has as many as it may.
+    TooMany,
+    /// Shared subscriptions are not offered.
+    Shared,
+    /// It is no filter.
+    Invalid,
+}
+
+impl Granted {
+    fn code(self, version: Version) -> u8 {
+        match (version, self) {
+            (_, Self::Live) => 0,
+            (Version::V3, _) => 0x80,
+            (Version::V5, Self::NotAllowed) => 0x87,
+            (Version::V5, Self::TooMany) => 0x97,
+            (Version::V5, Self::Shared) => 0x9E,
+            (Version::V5, Self::Invalid) => 0x8F,
+        }
+    }
+}
+
+pub(super) fn put_suback(buffer: &mut BytePages, version: Version, id: u16, granted: &[Granted]) {
+    let codes: Vec<u8> = granted.iter().map(|granted| granted.code(version)).collect();
+    put_with_codes(buffer, 0x90, version, id, &codes);
+}
+
+/// UNSUBACK; `found` says for each filter whether there was such a subscription.
+pub(super) fn put_unsuback(buffer: &mut BytePages, version: Version, id: u16, found: &[bool]) {
+    const NO_SUBSCRIPTION: u8 = 0x11;
+    let codes: Vec<u8> = match version {
+        Version::V3 => Vec::new(),
+        Version::V5 => found.iter().map(|found| if *found { 0 } else { NO_SUBSCRIPTION }).collect(),
+    };
+    put_with_codes(buffer, 0xB0, version, id, &codes);
+}
+
+fn put_with_codes(buffer: &mut BytePages, first: u8, version: Version, id: u16, codes: &[u8]) {
+    // Version 5 has an empty list of properties in between.
+    let properties: &[u8] = if version == Version::V5 { &[0] } else { &[] };
+    buffer.put_u8(first);
+    put_variable_length(buffer, 2 + properties.len() + codes.len());
+    buffer.extend_from_slice(&id.to_be_bytes());
+    buffer.extend_from_slice(properties);
+    buffer.extend_from_slice(codes);
+}
+
+/// DISCONNECT with a reason, which only version 5 has.
+pub(super) fn put_disconnect(buffer: &mut BytePages, reason: v5::codec::DisconnectReasonCode) {
+    buffer.extend_from_slice(&[0xE0, 1, reason.into()]);
+}
+
+/// Size of a live reading as a packet.
+pub(super) fn live_bytes(version: Version, reading: &LiveReading) -> usize {
+    let properties = usize::from(version == Version::V5);
+    let rest = 2 + reading.topic.len() + properties + reading.payload.len();
+    1 + variable_length_bytes(rest) + rest
+}
+
+/// PUBLISH of a live reading at QoS 0. Its topic is within the 65,535 bytes of MQTT by the limits on names.
+pub(super) fn put_live(buffer: &mut BytePages, version: Version, reading: &LiveReading) {
+    let Ok(topic_bytes) = u16::try_from(reading.topic.len()) else { return };
+    let properties: &[u8] = if version == Version::V5 { &[0] } else { &[] };
+    buffer.put_u8(0x30);
+    put_variable_length(buffer, 2 + reading.topic.len() + properties.len() + reading.payload.len());
+    buffer.extend_from_slice(&topic_bytes.to_be_bytes());
+    buffer.extend_from_slice(reading.topic.as_bytes());
+    buffer.extend_from_slice(properties);
+    buffer.extend_from_slice(reading.payload.as_bytes());
+}
+
+fn put_variable_length(buffer: &mut BytePages, mut value: usize) {
+    loop {
+        let low = u8::try_from(value & 0x7F).unwrap_or(0);
+        value >>= 7;
+        if value == 0 {
+            buffer.put_u8(low);
+            return;
+        }
+        buffer.put_u8(low | 0x80);
+    }
+}
+
+fn variable_length_bytes(value: usize) -> usize {
+    match value {
+        0..=0x7F => 1,
+        0x80..=0x3FFF => 2,
+        0x4000..=0x1F_FFFF => 3,
+        _ => 4,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::frame::Frames;
+    use super::*;
+
+    fn frame(bytes: &[u8]) -> Frame {
+        Frames { most_bytes: usize::MAX }.decode(&mut BytesMut::copy_from_slice(bytes)).unwrap().unwrap()
+    }
+
+    fn put(write: impl FnOnce(&mut BytePages)) -> Vec<u8> {
+        let mut buffer = BytePages::default();
+        write(&mut buffer);
+        buffer.freeze().to_vec()
+    }
+
+    #[test]
+    fn requests_of_both_versions_are_read() {
+        let subscribe = Request::Subscribe { id: 9, filters: vec!["weir/live/#".into()], identifier: false };
+        assert_eq!(request(Version::V3, &frame(b"\x82\x10\x00\x09\x00\x0Bweir/live/#\x00")), Some(subscribe.clone()));
+        assert_eq!(request(Version::V5, &frame(b"\x82\x11\x00\x09\x00\x00\x0Bweir/live/#\x00")), Some(subscribe));
+        let disconnect = |version, bytes: &[u8]| request(version, &frame(bytes));
+        assert_eq!(disconnect(Version::V3, b"\xE0\x00"), Some(Request::Disconnect { with_will: false }));
+        assert_eq!(disconnect(Version::V5, b"\xE0\x01\x04"), Some(Request::Disconnect { with_will: true }));
+        assert_eq!(request(Version::V3, &frame(b"\x62\x02\x00\x07")), Some(Request::Release(7)));
+        assert_eq!(request(Version::V3, &frame(b"\x82\x03\x00\x09\x00")), None, "cut filter");
+        assert_eq!(request(Version::V3, &frame(b"\x62\x01\x07")), None, "half a packet id");
+    }
+
+    #[test]
+    fn every_short_packet_is_an_answer_and_no_panic() {
+        for version in [Version::V3, Version::V5] {
+            for first in 0..=255_u8 {
+                if matches!(first >> 4, 0 | 3) {
+                    continue;
+                }
+                for length in 0..24_u8 {
+                    for fill in [0_u8, 1, 0x26, 0x7F, 0xFF] {
+                        let mut bytes = vec![first, length];
+                        bytes.extend(vec![fill; usize::from(length)]);
+                        let _: Option<Request> = request(version, &frame(&bytes));
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_sent_is_what_the_codec_reads() {
+        let live = LiveReading { topic: "weir/live/a/b".into(), payload: "{}".repeat(100) };
+        for version in [Version::V3, Version::V5] {
+            let bytes = put(|buffer| put_live(buffer, version, &live));
+            assert_eq!(bytes.len(), live_bytes(version, &live));
+            let publish = super::super::publish::parse(version, bytes[0], &bytes[3..]).unwrap();
+            assert_eq!((publish.topic, publish.payload), (&*live.topic, live.payload.as_bytes()));
+        }
+        let suback = put(|buffer| put_suback(buffer, Version::V5, 9, &[Granted::Live, Granted::NotAllowed]));
+        assert_eq!(suback, b"\x90\x05\x00\x09\x00\x00\x87");
+        assert_eq!(put(|buffer| put_unsuback(buffer, Version::V3, 9, &[true])), b"\xB0\x02\x00\x09");
+        assert_eq!(put(|buffer| put_ack(buffer, Ack::Puback, 258)), b"\x40\x02\x01\x02");
+        assert_eq!(put(|buffer| put_pubcomp(buffer, Version::V5, 1, false)), b"\x70\x03\x00\x01\x92");
+    }
+}

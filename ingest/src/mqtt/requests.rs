@@ -1,0 +1,134 @@
+//! What a client asks for on its connection, and what is done about it.
+
+use std::rc::Rc;
+
+use ntex_mqtt::v5::codec::DisconnectReasonCode as Code;
+use telemetry::topic::Filter;
+
+use super::connection::{Connection, Ending};
+use super::frame::Frame;
+use super::handshake::TOPIC_ALIASES;
+use super::owed::Owed;
+use super::packet::{self, Ack, Granted, Request};
+use super::publish::{self, Delivery, Malformed, Publish};
+use crate::intake::Incoming;
+use crate::live::{self, FILTERS_PER_CONNECTION};
+
+impl Connection {
+    /// Does what `frame` asks for.
+    pub(super) fn handle(self: &Rc<Self>, frame: &Frame) -> Result<(), Ending> {
+        const PUBLISH: u8 = 3;
+        if frame.kind() == PUBLISH {
+            let publish = publish::parse(self.version, frame.first, frame.body())
+                .map_err(|Malformed| Ending::Closed(Code::MalformedPacket))?;
+            return self.receive(&publish);
+        }
+        match packet::request(self.version, frame).ok_or(Ending::Closed(Code::MalformedPacket))? {
+            Request::Release(id) => {
+                let found = self.unreleased.borrow_mut().remove(&id);
+                self.write(|buffer| packet::put_pubcomp(buffer, self.version, id, found))
+            }
+            Request::Subscribe { identifier: true, .. } => {
+                Err(Ending::Closed(Code::SubscriptionIdentifiersNotSupported))
+            }
+            Request::Subscribe { filters, .. } | Request::Unsubscribe { filters, .. } if filters.is_empty() => {
+                Err(Ending::Closed(Code::ProtocolError))
+            }
+            Request::Subscribe { id, filters, .. } => {
+                let granted: Vec<Granted> = filters.iter().map(|filter| self.subscribe(filter)).collect();
+                self.write(|buffer| packet::put_suback(buffer, self.version, id, &granted))
+            }
+            Request::Unsubscribe { id, filters } => {
+                let found: Vec<bool> = filters.iter().map(|filter| self.unsubscribe(filter)).collect();
+                self.write(|buffer| packet::put_unsuback(buffer, self.version, id, &found))
+            }
+            Request::Ping => self.write(packet::put_pong),
+            Request::Disconnect { with_will } => Err(Ending::Goodbye { with_will }),
+            Request::Unexpected => Err(Ending::Closed(Code::ProtocolError)),
+        }
+    }
+
+    fn receive(self: &Rc<Self>, publish: &Publish<'_>) -> Result<(), Ending> {
+        if publish.payload.len() > self.worker.shared.settings.payload_bytes {
+            return Err(self.too_large(publish.payload.len()));
+        }
+        if let Some(alias) = publish.alias {
+            return self.receive_aliased(publish, alias);
+        }
+        self.receive_on(publish.topic, publish)
+    }
+
+    fn receive_aliased(self: &Rc<Self>, publish: &Publish<'_>, alias: u16) -> Result<(), Ending> {
+        if alias > TOPIC_ALIASES {
+            return Err(Ending::Closed(Code::TopicAliasInvalid));
+        }
+        if publish.topic.is_empty() {
+            let aliases = self.aliases.borrow();
+            let topic = aliases.get(&alias).ok_or(Ending::Closed(Code::TopicAliasInvalid))?;
+            return self.receive_on(topic, publish);
+        }
+        self.aliases.borrow_mut().insert(alias, publish.topic.into());
+        self.receive_on(publish.topic, publish)
+    }
+
+    fn receive_on(self: &Rc<Self>, topic: &str, publish: &Publish<'_>) -> Result<(), Ending> {
+        if !is_topic_name(topic) {
+            return Err(Ending::Closed(Code::TopicNameInvalid));
+        }
+        if let Delivery::ExactlyOnce(id) = publish.delivery
+            && !self.unreleased.borrow_mut().insert(id)
+        {
+            // Sent again without a release in between: it was taken, and only its answer is owed once more.
+            let group = self.debts.borrow().newest_group();
+            self.owe(Owed { group, readings: 0, bytes: 0, id, ack: Ack::Pubrec });
+            return Ok(());
+        }
+        let incoming = Incoming { topic, payload: publish.payload, identity: publish.identity, client_id: &self.name };
+        // Closed: not taken, so nothing is owed; the next step sees it.
+        let Ok(receipt) = self.worker.shared.intake.accept(&incoming) else { return Ok(()) };
+        let (id, ack) = match publish.delivery {
+            Delivery::Forget => return Ok(()),
+            Delivery::AtLeastOnce(id) => (id, Ack::Puback),
+            Delivery::ExactlyOnce(id) => (id, Ack::Pubrec),
+        };
+        let bytes = u32::try_from(publish.payload.len()).unwrap_or(u32::MAX);
+        self.owe(Owed { group: receipt.group, readings: receipt.readings, bytes, id, ack });
+        Ok(())
+    }
+
+    fn subscribe(self: &Rc<Self>, text: &str) -> Granted {
+        if text.starts_with("$share/") {
+            return Granted::Shared;
+        }
+        let Some(filter) = live::filter(text) else {
+            return if Filter::parse(text).is_some() { Granted::NotAllowed } else { Granted::Invalid };
+        };
+        let mut filters = self.filters.borrow_mut();
+        if filters.contains(&filter) {
+            return Granted::Live;
+        }
+        if filters.len() >= FILTERS_PER_CONNECTION {
+            return Granted::TooMany;
+        }
+        if filters.is_empty() {
+            self.worker.watch(self.clone());
+        }
+        filters.push(filter);
+        Granted::Live
+    }
+
+    fn unsubscribe(&self, text: &str) -> bool {
+        let mut filters = self.filters.borrow_mut();
+        let Some(index) = filters.iter().position(|filter| filter.as_str() == text) else { return false };
+        filters.remove(index);
+        if filters.is_empty() {
+            self.worker.stop_watching(self);
+        }
+        true
+    }
+}
+
+/// Whether messages can be published to `topic`: not empty, without wildcards.
+pub(super) fn is_topic_name(topic: &str) -> bool {
+    !topic.is_empty() && !topic.contains(['+', '#', '\0'])
+}

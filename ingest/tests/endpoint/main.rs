@@ -1,0 +1,20 @@
+//! The endpoint as its clients see it: real sockets, raw packets and two client libraries, over streams in
+//! memory that can hold back, refuse and fail.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    reason = "a test that meets something else is to fail there"
+)]
+
+mod door;
+mod gate;
+mod libraries;
+mod live;
+mod protocol;
+mod publishing;
+mod raw;
+mod refusals;
+mod stopping;
+mod trouble;

@@ -1,0 +1,275 @@
+//! The three steps that make rows part of the table.
+//!
+//! ```text
+//! stage    files in STAGING, synced              crash: deleted when the table is opened
+//! place    the same files in the table's folders crash: deleted when the table is opened, no commit names them
+//! record   commit N of the log, with positions   crash: before its name is there, as above; after it, done
+//! ```
+//!
+//! Each step is durable before the next begins, so the log never names what a power cut can take away.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use parquet::errors::ParquetError;
+use streams::consume::Passed;
+use telemetry::Clock;
+
+use crate::arrange::{HourRows, arrange};
+use crate::buffer::PartitionRows;
+use crate::delta::action::CommitInfo;
+use crate::delta::{Action, Add, Snapshot, Txn, checkpoint, log, stats};
+use crate::durable;
+use crate::error::SinkError;
+use crate::file;
+use crate::layout::{Hour, PARTITION_COLUMNS, PartName};
+use crate::spec::TableSpec;
+
+/// Files written before they are synced, one after the other: the file system commits its journal once for
+/// many, and few are open at a time.
+const SYNC_GROUP: usize = 32;
+
+/// Where the parts of a table are.
+#[derive(Clone, Debug)]
+pub(crate) struct Paths {
+    /// The table.
+    pub(crate) table: PathBuf,
+    /// Its log.
+    pub(crate) log: PathBuf,
+    /// Files of this table that are not yet part of it.
+    pub(crate) staging: PathBuf,
+}
+
+/// Commits to one table. There is one per table and machine: it holds the lock.
+#[derive(Debug)]
+pub(crate) struct Committer {
+    pub(crate) spec: TableSpec,
+    pub(crate) paths: Paths,
+    pub(crate) clock: Arc<dyn Clock>,
+    /// The last commit.
+    pub(crate) version: u64,
+    /// The last commit with a checkpoint; 0 before the first.
+    pub(crate) checkpointed: u64,
+    pub(crate) checkpoint_commits: u64,
+    /// First offset not in the table, by partition.
+    pub(crate) positions: BTreeMap<u32, u64>,
+    /// Held as long as this lives.
+    pub(crate) _lock: File,
+}
+
+/// A file on its way into the table.
+#[derive(Debug)]
+pub(crate) struct StagedFile {
+    staged: PathBuf,
+    hour: Hour,
+    name: PartName,
+    bytes: u64,
+    rows: u64,
+    stats: String,
+}
+
+/// What a commit added.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Committed {
+    pub(crate) rows: u64,
+    pub(crate) files: u64,
+    pub(crate) bytes: u64,
+}
+
+impl Committer {
+    /// Makes `rows` part of the table, and all before `passed` done, in one step.
+    ///
+    /// # Errors
+    /// Whatever happened, the table is as before or has all of the commit; which, a restart finds out.
+    pub(crate) fn commit(
+        &mut self,
+        rows: BTreeMap<u32, PartitionRows>,
+        passed: &[Passed],
+    ) -> Result<Committed, SinkError> {
+        let files = self.stage(rows)?;
+        if let Err(error) = self.place(&files) {
+            discard(&files);
+            return Err(error);
+        }
+        self.record(&files, passed)?;
+        if self.version - self.checkpointed >= self.checkpoint_commits {
+            self.checkpoint();
+        }
+        Ok(files.iter().fold(Committed::default(), |sum, file| Committed {
+            rows: sum.rows + file.rows,
+            files: sum.files + 1,
+            bytes: sum.bytes + file.bytes,
+        }))
+    }
+
+    /// Step 1: sorts the rows, and writes a file for each partition and hour to the staging directory.
+    pub(crate) fn stage(&self, rows: BTreeMap<u32, PartitionRows>) -> Result<Vec<StagedFile>, SinkError> {
+        let mut files = Vec::new();
+        let staged = self.stage_into(&mut files, rows);
+        if staged.is_err() {
+            // On a full disk this gives the space back at once. What it cannot remove, a restart does.
+            discard(&files);
+        }
+        staged.map(|()| files)
+    }
+
+    fn stage_into(&self, files: &mut Vec<StagedFile>, rows: BTreeMap<u32, PartitionRows>) -> Result<(), SinkError> {
+        let mut unsynced = Vec::with_capacity(SYNC_GROUP);
+        for (partition, rows) in rows {
+            let sorted = arrange(&rows, &self.spec).map_err(|error| columns("cannot sort rows", error))?;
+            drop(rows);
+            for hour in sorted.hours(&self.spec) {
+                let hour = hour.map_err(|error| columns("cannot sort rows", error))?;
+                let staged = self.paths.staging.join(format!("{}.staged", files.len()));
+                let (file, open) = self.stage_file(staged, partition, &hour)?;
+                files.push(file);
+                unsynced.push(open);
+                if unsynced.len() == SYNC_GROUP {
+                    sync_all(&mut unsynced, &self.paths.staging)?;
+                }
+            }
+        }
+        sync_all(&mut unsynced, &self.paths.staging)
+    }
+
+    fn stage_file(&self, staged: PathBuf, partition: u32, hour: &HourRows) -> Result<(StagedFile, File), SinkError> {
+        let file = file::write(&staged, hour, &self.spec).inspect_err(|_| discard_file(&staged))?;
+        let bytes = file.metadata().map_err(SinkError::io("cannot stat", &staged))?.len();
+        let (first, last) = hour.offsets;
+        let staged = StagedFile {
+            staged,
+            hour: hour.hour,
+            name: PartName { partition, first, last },
+            bytes,
+            rows: hour.batch.num_rows() as u64,
+            stats: stats::of(&hour.batch, &self.spec),
+        };
+        Ok((staged, file))
+    }
+
+    /// Step 2: moves the files to their folders, and makes every name on the way to them durable.
+    pub(crate) fn place(&self, files: &[StagedFile]) -> Result<(), SinkError> {
+        if files.is_empty() {
+            return Ok(());
+        }
+        let hours: BTreeSet<Hour> = files.iter().map(|file| file.hour).collect();
+        let mut dirs = BTreeSet::from([self.paths.table.clone()]);
+        for hour in hours {
+            let dir = self.paths.table.join(hour.directory());
+            if let Some(date) = dir.parent() {
+                durable::create_dir(date)?;
+                dirs.insert(date.to_owned());
+            }
+            durable::create_dir(&dir)?;
+            dirs.insert(dir);
+        }
+        for file in files {
+            let path = self.paths.table.join(file.path());
+            durable::publish(&file.staged, &path).map_err(|source| match source.kind() {
+                io::ErrorKind::AlreadyExists => SinkError::damaged(&path, "a file of this name is in the way"),
+                _ => SinkError::io("cannot publish", &path)(source),
+            })?;
+        }
+        // Also directories that were there: who made them may have been killed before syncing them.
+        dirs.iter().rev().try_for_each(|dir| durable::sync_dir(dir))
+    }
+
+    /// Step 3: writes the commit.
+    pub(crate) fn record(&mut self, files: &[StagedFile], passed: &[Passed]) -> Result<(), SinkError> {
+        let millis = self.clock.now().as_micros() / 1000;
+        let advanced: Vec<Passed> = passed.iter().copied().filter(|passed| self.is_ahead(*passed)).collect();
+        let operation = if files.is_empty() { "ADVANCE" } else { "WRITE" };
+        let mut actions = vec![CommitInfo::of(millis, operation)];
+        for passed in &advanced {
+            actions.push(txn(self.spec.name, *passed, millis)?.into());
+        }
+        actions.extend(files.iter().map(|file| Action::from(file.add(millis))));
+        let version = self.version + 1;
+        log::write_commit(&self.paths.log, version, &actions, &self.paths.staging.join("commit.staged"))?;
+        self.version = version;
+        self.positions.extend(advanced.iter().map(|passed| (passed.partition, passed.next)));
+        Ok(())
+    }
+
+    /// Whether `passed` goes beyond what the table says of its partition.
+    pub(crate) fn is_ahead(&self, passed: Passed) -> bool {
+        passed.next > self.positions.get(&passed.partition).copied().unwrap_or(0)
+    }
+
+    /// Writes a checkpoint. The commit stands without it: a failure is logged, and the next commit tries again.
+    fn checkpoint(&mut self) {
+        let staged = self.paths.staging.join("checkpoint.staged");
+        let written = Snapshot::read(&self.paths.log)
+            .and_then(|snapshot| checkpoint::write(&self.paths.log, snapshot.unwrap_or_default(), &staged));
+        match written {
+            Ok(()) => self.checkpointed = self.version,
+            Err(error) => {
+                discard_file(&staged);
+                tracing::warn!(table = self.spec.name, version = self.version, %error, "checkpoint not written");
+            }
+        }
+    }
+}
+
+impl StagedFile {
+    /// Path below the table.
+    fn path(&self) -> String {
+        format!("{}/{}", self.hour.directory(), self.name)
+    }
+
+    fn add(&self, millis: i64) -> Add {
+        let [date, hour] = PARTITION_COLUMNS.map(str::to_owned);
+        Add {
+            // Nothing in our names needs percent-encoding.
+            path: self.path(),
+            partition_values: BTreeMap::from([
+                (date, Some(self.hour.date())),
+                (hour, Some(self.hour.of_day().to_string())),
+            ]),
+            size: self.bytes,
+            modification_time: millis,
+            data_change: true,
+            stats: Some(self.stats.clone()),
+        }
+    }
+}
+
+/// Name of partition `partition` of `table` in the log.
+pub(crate) fn app_id(table: &str, partition: u32) -> String {
+    format!("weir/{table}/{partition}")
+}
+
+fn txn(table: &str, passed: Passed, millis: i64) -> Result<Txn, SinkError> {
+    let version = i64::try_from(passed.next).map_err(|_| {
+        SinkError::Config(format!("offset {} of partition {} is too large", passed.next, passed.partition))
+    })?;
+    Ok(Txn { app_id: app_id(table, passed.partition), version, last_updated: Some(millis) })
+}
+
+/// Syncs `files`, after all of them were written: the first sync commits the journal for the others too.
+fn sync_all(files: &mut Vec<File>, dir: &Path) -> Result<(), SinkError> {
+    for file in files.drain(..) {
+        file.sync_all().map_err(SinkError::io("cannot sync a file in", dir))?;
+    }
+    Ok(())
+}
+
+fn discard(files: &[StagedFile]) {
+    files.iter().for_each(|file| discard_file(&file.staged));
+}
+
+fn discard_file(staged: &Path) {
+    match fs::remove_file(staged) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            tracing::warn!(path = %staged.display(), %error, "staged file not removed");
+        }
+        _ => {}
+    }
+}
+
+fn columns(context: &str, error: arrow::error::ArrowError) -> SinkError {
+    SinkError::Columns { context: context.to_owned(), source: ParquetError::from(error) }
+}

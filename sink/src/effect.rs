@@ -1,0 +1,154 @@
+//! The sink as the consume loop drives it: apply batches, flush them as one commit.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use streams::consume::{Delivered, Effect, EffectError, Passed};
+use telemetry::Clock;
+
+use crate::buffer::{Buffer, bytes_of};
+use crate::commit::Committer;
+use crate::config::SinkConfig;
+use crate::error::SinkError;
+use crate::metrics::{SinkMetrics, TableMetrics};
+use crate::recovery;
+use crate::spec::TableSpec;
+
+/// One table, open for writing. Dropping it loses only what a restart reads from the stream again.
+#[derive(Debug)]
+pub struct TableSink {
+    spec: TableSpec,
+    path: PathBuf,
+    roll_rows: usize,
+    roll_bytes: usize,
+    roll_age: Duration,
+    clock: Arc<dyn Clock>,
+    metrics: TableMetrics,
+    buffer: Buffer,
+    /// `None` while a flush is under way, and for good after one failed: what is on disk is then unknown.
+    committer: Option<Committer>,
+}
+
+impl TableSink {
+    /// Opens the table of `spec` below `config.root`, creating it if it is new; deletes what an unfinished
+    /// commit left, before anything else is written. Blocks on the disk.
+    ///
+    /// # Errors
+    /// [`SinkError::Config`], [`SinkError::Locked`], [`SinkError::Damaged`] if a committed file is missing or
+    /// changed, [`SinkError::Incompatible`], [`SinkError::Io`].
+    pub fn open(
+        config: &SinkConfig,
+        spec: TableSpec,
+        partitions: u32,
+        clock: Arc<dyn Clock>,
+        metrics: &SinkMetrics,
+    ) -> Result<Self, SinkError> {
+        let recovered = recovery::open(config, spec.clone(), partitions, Arc::clone(&clock))?;
+        let metrics = metrics.of(spec.name);
+        metrics.recovered_files.inc_by(recovered.deleted);
+        Ok(Self {
+            path: recovered.committer.paths.table.clone(),
+            roll_rows: config.roll_rows,
+            roll_bytes: config.roll_bytes,
+            roll_age: config.roll_age,
+            committer: Some(recovered.committer),
+            buffer: Buffer::default(),
+            spec,
+            clock,
+            metrics,
+        })
+    }
+
+    /// Directory of the table.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn keep(&mut self, delivered: Delivered) -> Result<(), SinkError> {
+        let Delivered { partition, offset, batch, .. } = delivered;
+        let committer = self.committer.as_ref().ok_or(SinkError::Stopped)?;
+        let committed = committer.positions.get(&partition).copied().unwrap_or(0);
+        let held = self.buffer.last_offset(partition).map_or(committed, |last| last + 1);
+        if offset < held {
+            return Err(SinkError::Behind { partition, offset, committed: held });
+        }
+        let bytes = bytes_of(&batch);
+        let batch = self.spec.project(&batch)?;
+        if batch.num_rows() > 0 {
+            self.buffer.push(partition, offset, batch, bytes, self.clock.monotonic());
+        }
+        self.show_buffer();
+        Ok(())
+    }
+
+    async fn commit(&mut self, passed: &[Passed]) -> Result<(), SinkError> {
+        let started = self.clock.monotonic();
+        let committer = self.committer.as_ref().ok_or(SinkError::Stopped)?;
+        // Records without a new row still move the table's position: the loop commits its own next, and the
+        // table's must not stay behind that one. Without even those there is nothing to commit.
+        if self.buffer.rows() == 0 && !passed.iter().any(|passed| committer.is_ahead(*passed)) {
+            return Ok(());
+        }
+        self.check_passed(passed)?;
+        let mut committer = self.committer.take().ok_or(SinkError::Stopped)?;
+        let (rows, passed) = (self.buffer.take(), passed.to_vec());
+        let committing = tokio::task::spawn_blocking(move || {
+            let committed = committer.commit(rows, &passed);
+            committed.map(|committed| (committer, committed))
+        });
+        let (committer, committed) = committing
+            .await
+            .map_err(|error| SinkError::Io { context: "the commit panicked".to_owned(), source: error.into() })??;
+        self.committer = Some(committer);
+        self.metrics.committed_rows.inc_by(committed.rows);
+        self.metrics.committed_files.inc_by(committed.files);
+        self.metrics.committed_bytes.inc_by(committed.bytes);
+        self.metrics.commit_seconds.observe(self.clock.monotonic().saturating_sub(started).as_secs_f64());
+        self.show_buffer();
+        Ok(())
+    }
+
+    /// Rows must not be committed without their position: they would be applied again.
+    fn check_passed(&self, passed: &[Passed]) -> Result<(), SinkError> {
+        for partition in self.buffer.partitions() {
+            let next = passed.iter().find(|passed| passed.partition == partition).map_or(0, |passed| passed.next);
+            let last = self.buffer.last_offset(partition).unwrap_or(0);
+            if next <= last {
+                return Err(SinkError::Behind { partition, offset: last, committed: next });
+            }
+        }
+        Ok(())
+    }
+
+    fn show_buffer(&self) {
+        self.metrics.buffered_rows.set(i64::try_from(self.buffer.rows()).unwrap_or(i64::MAX));
+        self.metrics.buffered_bytes.set(i64::try_from(self.buffer.bytes()).unwrap_or(i64::MAX));
+    }
+
+    fn failed(&self, action: &str, error: SinkError) -> EffectError {
+        EffectError::new(format!("{action} table {}", self.path.display()), error)
+    }
+}
+
+#[async_trait]
+impl Effect for TableSink {
+    async fn apply(&mut self, delivered: Delivered) -> Result<(), EffectError> {
+        self.keep(delivered).map_err(|error| self.failed("cannot take rows for", error))
+    }
+
+    fn wants_flush(&self, now: Duration) -> bool {
+        let old = self.buffer.since().is_some_and(|since| now.saturating_sub(since) >= self.roll_age);
+        old || self.buffer.rows() >= self.roll_rows || self.buffer.bytes() >= self.roll_bytes
+    }
+
+    async fn flush(&mut self, passed: &[Passed]) -> Result<(), EffectError> {
+        self.commit(passed).await.map_err(|error| self.failed("cannot commit to", error))
+    }
+
+    fn recovered(&self, partition: u32) -> Option<u64> {
+        self.committer.as_ref()?.positions.get(&partition).copied()
+    }
+}

@@ -1,0 +1,74 @@
+//! Metrics of the tables.
+
+use prometheus::core::Collector;
+use prometheus::{
+    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+};
+
+/// What every table shows, by table.
+#[derive(Clone, Debug)]
+pub struct SinkMetrics {
+    committed_rows: IntCounterVec,
+    committed_files: IntCounterVec,
+    committed_bytes: IntCounterVec,
+    commit_seconds: HistogramVec,
+    buffered_rows: IntGaugeVec,
+    buffered_bytes: IntGaugeVec,
+    recovered_files: IntCounterVec,
+}
+
+/// The metrics of one table.
+#[derive(Clone, Debug)]
+pub(crate) struct TableMetrics {
+    pub(crate) committed_rows: IntCounter,
+    pub(crate) committed_files: IntCounter,
+    pub(crate) committed_bytes: IntCounter,
+    pub(crate) commit_seconds: Histogram,
+    pub(crate) buffered_rows: IntGauge,
+    pub(crate) buffered_bytes: IntGauge,
+    pub(crate) recovered_files: IntCounter,
+}
+
+impl SinkMetrics {
+    /// Registers the metrics.
+    ///
+    /// # Errors
+    /// If a metric of the same name is registered already.
+    pub fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
+        let counter =
+            |name: &str, help: &str| registered(registry, IntCounterVec::new(Opts::new(name, help), &["table"])?);
+        let gauge = |name: &str, help: &str| registered(registry, IntGaugeVec::new(Opts::new(name, help), &["table"])?);
+        let seconds = HistogramOpts::new("weir_sink_commit_seconds", "Time of a commit: sort, write, fsync, log")
+            .buckets(vec![0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0]);
+        Ok(Self {
+            committed_rows: counter("weir_sink_committed_rows_total", "Rows committed to the table")?,
+            committed_files: counter("weir_sink_committed_files_total", "Data files committed to the table")?,
+            committed_bytes: counter("weir_sink_committed_bytes_total", "Bytes of the data files committed")?,
+            commit_seconds: registered(registry, HistogramVec::new(seconds, &["table"])?)?,
+            buffered_rows: gauge("weir_sink_buffered_rows", "Rows held in memory until the next flush")?,
+            buffered_bytes: gauge("weir_sink_buffered_bytes", "Bytes held in memory until the next flush")?,
+            recovered_files: counter(
+                "weir_sink_recovered_files_total",
+                "Data files of unfinished commits deleted when the table was opened",
+            )?,
+        })
+    }
+
+    pub(crate) fn of(&self, table: &str) -> TableMetrics {
+        let label = &[table];
+        TableMetrics {
+            committed_rows: self.committed_rows.with_label_values(label),
+            committed_files: self.committed_files.with_label_values(label),
+            committed_bytes: self.committed_bytes.with_label_values(label),
+            commit_seconds: self.commit_seconds.with_label_values(label),
+            buffered_rows: self.buffered_rows.with_label_values(label),
+            buffered_bytes: self.buffered_bytes.with_label_values(label),
+            recovered_files: self.recovered_files.with_label_values(label),
+        }
+    }
+}
+
+fn registered<M: Collector + Clone + 'static>(registry: &Registry, metric: M) -> Result<M, prometheus::Error> {
+    registry.register(Box::new(metric.clone()))?;
+    Ok(metric)
+}
