@@ -57,6 +57,9 @@ pub mod alert {
     pub const SOURCE_PARTITION: usize = 15;
     /// Stream only: offset in that partition.
     pub const SOURCE_OFFSET: usize = 16;
+    /// Stream only: index of the alert among all alerts of that record of readings, by reading, then by rule,
+    /// from 0.
+    pub const SOURCE_INDEX: usize = 17;
     /// Number of columns of the table.
     pub const TABLE_COLUMNS: usize = 15;
 }
@@ -112,7 +115,11 @@ static ALERTS: LazyLock<SchemaRef> = LazyLock::new(|| with(alert_fields(), []));
 static ALERTS_STREAM: LazyLock<SchemaRef> = LazyLock::new(|| {
     with(
         alert_fields(),
-        [Field::new("source_partition", DataType::Int32, false), Field::new("source_offset", DataType::Int64, false)],
+        [
+            Field::new("source_partition", DataType::Int32, false),
+            Field::new("source_offset", DataType::Int64, false),
+            Field::new("source_index", DataType::Int32, false),
+        ],
     )
 });
 static DEAD_LETTERS: LazyLock<SchemaRef> = LazyLock::new(|| {

@@ -1,0 +1,312 @@
+//! The one loop every consumer runs: read, deduplicate, apply, flush, commit the position.
+//!
+//! Stages give it an [`Effect`]; it gives them batches in order, each row once. Stop first, then records,
+//! then timers. Stopping drains: the loop ends when it has passed everything that was durable, so whoever
+//! stops the producers first loses nothing. Dropping the future instead is a crash, and as safe.
+
+mod lag;
+mod lane;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arrow::record_batch::RecordBatch;
+use async_trait::async_trait;
+use telemetry::{Clock, Timestamp};
+use tokio::sync::watch;
+
+use self::lag::Lag;
+use self::lane::Lane;
+use crate::contract::{Error, GroupName, Partition, StreamName, Streams};
+use crate::dedupe::Dedupe;
+use crate::metrics::ConsumerMetrics;
+
+/// How often timers are looked at when nothing arrives.
+const TICK: Duration = Duration::from_millis(50);
+
+/// What a consumer group reads and how often it saves its position.
+#[derive(Clone, Debug)]
+pub struct ConsumerConfig {
+    /// Name of the group.
+    pub group: GroupName,
+    /// The stream it reads, all partitions of it.
+    pub stream: StreamName,
+    /// Bytes read at once from one partition.
+    pub read_bytes: usize,
+    /// Least time between two commits of the position. What lies behind the position is read again after a
+    /// crash, so this bounds the time of a restart.
+    pub commit_interval: Duration,
+}
+
+/// What every consumer is given.
+#[derive(Clone, Debug)]
+pub struct Context {
+    /// The streams.
+    pub streams: Arc<dyn Streams>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Where lag and deduplication are counted.
+    pub metrics: ConsumerMetrics,
+}
+
+/// Why a consumer stopped. A restart tries again from the last committed position.
+#[derive(Debug, thiserror::Error)]
+pub enum ConsumeError {
+    /// The streams failed, or the position points to what they no longer hold.
+    #[error("consumer group {group}: {source}")]
+    Streams {
+        /// The group.
+        group: GroupName,
+        /// What failed.
+        source: Error,
+    },
+    /// A record or a snapshot cannot be understood: another program version wrote it, or a bug.
+    #[error("consumer group {group}: {partition} at offset {offset}: {reason}")]
+    Undecodable {
+        /// The group.
+        group: GroupName,
+        /// The partition.
+        partition: Partition,
+        /// The offset.
+        offset: u64,
+        /// Why not.
+        reason: String,
+    },
+    /// The table and the stream contradict each other: one was deleted or restored without the other.
+    #[error(
+        "consumer group {group}: {partition}: the output stands at offset {output}, the stream holds {start}..{end} \
+         and the committed position is {position}; output and streams do not belong together"
+    )]
+    Contradiction {
+        /// The group.
+        group: GroupName,
+        /// The partition.
+        partition: Partition,
+        /// Position in the effect's own store.
+        output: u64,
+        /// First retained offset.
+        start: u64,
+        /// One past the last durable offset.
+        end: u64,
+        /// Committed position.
+        position: u64,
+    },
+    /// The effect failed.
+    #[error("consumer group {group}: {source}")]
+    Effect {
+        /// The group.
+        group: GroupName,
+        /// What failed.
+        source: EffectError,
+    },
+}
+
+/// Runs `effect` over the stream of `config` until `stop` becomes true and everything durable by then is
+/// passed.
+///
+/// # Errors
+/// See [`ConsumeError`].
+pub async fn run<E: Effect>(
+    context: Context,
+    config: ConsumerConfig,
+    effect: E,
+    stop: watch::Receiver<bool>,
+) -> Result<(), ConsumeError> {
+    let lag = Lag::new(&context, &config);
+    let mut consumer = Consumer::open(context, config, effect).await?;
+    tokio::select! {
+        biased;
+        ended = consumer.consume(stop, &lag) => ended,
+        () = lag.report() => Ok(()),
+    }
+}
+
+struct Consumer<E> {
+    context: Context,
+    config: ConsumerConfig,
+    effect: E,
+    lanes: Vec<Lane>,
+    committed_at: Duration,
+    /// Whether the effect was given something since its last flush.
+    unflushed: bool,
+}
+
+impl<E: Effect> Consumer<E> {
+    async fn open(context: Context, config: ConsumerConfig, effect: E) -> Result<Self, ConsumeError> {
+        let partitions =
+            context.streams.specs().iter().find(|spec| spec.name == config.stream).map_or(0, |spec| spec.partitions);
+        let mut lanes = Vec::new();
+        for index in 0..partitions {
+            lanes.push(Lane::open(&context, &config, index, effect.recovered(index)).await?);
+        }
+        let committed_at = context.clock.monotonic();
+        let mut consumer = Self { context, config, effect, lanes, committed_at, unflushed: false };
+        // Registers the group: from now on nothing it has not passed is deleted.
+        consumer.commit_positions().await?;
+        Ok(consumer)
+    }
+
+    async fn consume(&mut self, mut stop: watch::Receiver<bool>, lag: &Lag) -> Result<(), ConsumeError> {
+        let mut appended = self.context.streams.appended();
+        loop {
+            let stopping = *stop.borrow_and_update();
+            appended.borrow_and_update();
+            let progress = self.turn(lag).await?;
+            if progress {
+                continue;
+            }
+            if stopping {
+                self.flush().await?;
+                return self.commit_positions().await;
+            }
+            self.flush_if_due().await?;
+            tokio::select! {
+                biased;
+                // The sender gone is a stop as well: nobody is left who wants this consumer.
+                changed = stop.changed() => if changed.is_err() { stop = stopped() },
+                _ = appended.changed() => {}
+                () = tokio::time::sleep(TICK) => {}
+            }
+        }
+    }
+
+    /// Reads each partition once; whether anything was there.
+    async fn turn(&mut self, lag: &Lag) -> Result<bool, ConsumeError> {
+        let mut progress = false;
+        for index in 0..self.lanes.len() {
+            let Some(lane) = self.lanes.get_mut(index) else { continue };
+            for record in lane.read(&self.context, &self.config).await? {
+                progress = true;
+                let (partition, next) = (lane.partition.index, record.offset + 1);
+                let appended_at = record.appended_at;
+                if let Some(delivered) = lane.admit(&self.context, &self.config, record)? {
+                    self.unflushed = true;
+                    self.effect.apply(delivered).await.map_err(|source| failed(&self.config, source))?;
+                }
+                lag.passed(partition, next, appended_at);
+            }
+            self.flush_if_due().await?;
+        }
+        Ok(progress)
+    }
+
+    async fn flush_if_due(&mut self) -> Result<(), ConsumeError> {
+        let now = self.context.clock.monotonic();
+        let commit_due = now.saturating_sub(self.committed_at) >= self.config.commit_interval;
+        // Without anything to flush the position still moves on, past what was seen before.
+        let moved = !self.unflushed && commit_due && self.lanes.iter().any(Lane::moved);
+        if self.effect.wants_flush(now) || moved {
+            self.flush().await?;
+            if commit_due {
+                self.commit_positions().await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn flush(&mut self) -> Result<(), ConsumeError> {
+        let passed: Vec<Passed> = self.lanes.iter().map(Lane::passed).collect();
+        self.effect.flush(&passed).await.map_err(|source| failed(&self.config, source))?;
+        self.unflushed = false;
+        Ok(())
+    }
+
+    /// Only right after a flush: a position never runs ahead of the effect.
+    async fn commit_positions(&mut self) -> Result<(), ConsumeError> {
+        let positions: Vec<_> = self.lanes.iter_mut().filter_map(Lane::take_position).collect();
+        self.committed_at = self.context.clock.monotonic();
+        if positions.is_empty() {
+            return Ok(());
+        }
+        let commit = self.context.streams.commit(&self.config.group, positions);
+        commit.await.map_err(|source| ConsumeError::Streams { group: self.config.group.clone(), source })
+    }
+}
+
+fn failed(config: &ConsumerConfig, source: EffectError) -> ConsumeError {
+    ConsumeError::Effect { group: config.group.clone(), source }
+}
+
+fn stopped() -> watch::Receiver<bool> {
+    watch::channel(true).1
+}
+
+/// One record, decoded and deduplicated.
+#[derive(Clone, Debug)]
+pub struct Delivered {
+    /// Partition it came from.
+    pub partition: u32,
+    /// Its offset.
+    pub offset: u64,
+    /// When it was appended.
+    pub appended_at: Timestamp,
+    /// The rows not seen before, in the stream's schema, in the order of the stream; at least one.
+    pub batch: RecordBatch,
+}
+
+/// First offset not yet passed, of one partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Passed {
+    /// The partition.
+    pub partition: u32,
+    /// First offset whose effect is not included.
+    pub next: u64,
+}
+
+/// What a consumer does with what it reads.
+///
+/// The loop calls [`Effect::apply`] for records in order of offset within a partition, and now and then
+/// [`Effect::flush`]; after a flush succeeded it commits the position. After a crash everything from the
+/// last committed position on is applied again, unless the effect itself knows better
+/// ([`Effect::recovered`]); so an effect is idempotent or keeps its position with what it wrote.
+#[async_trait]
+pub trait Effect: Send {
+    /// Takes one batch. It may keep it in memory until the flush.
+    ///
+    /// # Errors
+    /// Any error stops the consumer, and with it the process: a restart tries again.
+    async fn apply(&mut self, delivered: Delivered) -> Result<(), EffectError>;
+
+    /// Whether enough was taken that a flush should come now, at `now` of [`Clock::monotonic`].
+    fn wants_flush(&self, now: Duration) -> bool;
+
+    /// Makes the effect of everything applied durable, in one step with `passed` where the effect keeps its
+    /// own position. `passed` names every partition, also those whose records held nothing new.
+    ///
+    /// # Errors
+    /// As for [`Effect::apply`].
+    async fn flush(&mut self, passed: &[Passed]) -> Result<(), EffectError>;
+
+    /// The position the effect's own store names for `partition`: records before it are not applied again.
+    /// `None` if the effect keeps no position of its own, or has none yet.
+    fn recovered(&self, partition: u32) -> Option<u64>;
+}
+
+/// An effect failed; the text says what, where and why.
+#[derive(Debug, thiserror::Error)]
+#[error("{context}: {source}")]
+pub struct EffectError {
+    /// What was being done, with the path or name.
+    pub context: String,
+    /// Why it failed.
+    pub source: Box<dyn std::error::Error + Send + Sync>,
+}
+
+impl EffectError {
+    /// An error of `source` while doing `context`.
+    pub fn new(context: impl Into<String>, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self { context: context.into(), source: source.into() }
+    }
+}
+
+/// The deduplication that `stream` needs, from its beginning; `None` if its rows have no identity.
+fn dedupe_of(stream: &StreamName) -> Option<Dedupe> {
+    match stream.as_str() {
+        "readings" => Some(Dedupe::Devices(crate::dedupe::Devices::default())),
+        "alerts" => Some(Dedupe::Sources(crate::dedupe::Sources::default())),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests;

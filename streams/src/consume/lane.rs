@@ -1,0 +1,144 @@
+//! One partition of a consumer: where it stands, and what it has seen.
+
+use arrow::compute::filter_record_batch;
+use arrow::datatypes::SchemaRef;
+use telemetry::ipc::Decoder;
+use telemetry::schema;
+
+use super::{ConsumeError, ConsumerConfig, Context, Delivered, Passed, dedupe_of};
+use crate::contract::{Error, Partition, Position, Record};
+use crate::dedupe::Dedupe;
+
+pub(super) struct Lane {
+    pub(super) partition: Partition,
+    decoder: Decoder,
+    dedupe: Option<Dedupe>,
+    /// First offset not read.
+    next: u64,
+    /// Records before this are in the effect already and only teach the deduplication.
+    apply_from: u64,
+    committed: Option<u64>,
+}
+
+impl Lane {
+    pub(super) async fn open(
+        context: &Context,
+        config: &ConsumerConfig,
+        index: u32,
+        recovered: Option<u64>,
+    ) -> Result<Self, ConsumeError> {
+        let partition = Partition::new(config.stream.clone(), index);
+        let streams_failed = |source| ConsumeError::Streams { group: config.group.clone(), source };
+        let bounds = context.streams.bounds(&partition).map_err(streams_failed)?;
+        let stored = context.streams.position(&config.group, &partition).await.map_err(streams_failed)?;
+        let committed = stored.as_ref().map(|position| position.offset);
+        let position = stored.unwrap_or(Position { offset: bounds.start, state: bytes::Bytes::new() });
+        let output = recovered.unwrap_or(position.offset);
+        if position.offset < bounds.start || output < position.offset || output > bounds.end {
+            return Err(ConsumeError::Contradiction {
+                group: config.group.clone(),
+                partition,
+                output,
+                start: bounds.start,
+                end: bounds.end,
+                position: position.offset,
+            });
+        }
+        let undecodable = |reason: String| ConsumeError::Undecodable {
+            group: config.group.clone(),
+            partition: partition.clone(),
+            offset: position.offset,
+            reason,
+        };
+        let mut dedupe = dedupe_of(&config.stream);
+        if let Some(dedupe) = &mut dedupe {
+            dedupe.restore(&position.state).map_err(|error| undecodable(error.to_string()))?;
+        }
+        let decoder = Decoder::new(schema_of(config)).map_err(|error| undecodable(error.to_string()))?;
+        let (next, apply_from) = (position.offset, output);
+        Ok(Self { partition, decoder, dedupe, next, apply_from, committed })
+    }
+
+    /// Reads on; counts what is damaged.
+    pub(super) async fn read(
+        &mut self,
+        context: &Context,
+        config: &ConsumerConfig,
+    ) -> Result<Vec<Record>, ConsumeError> {
+        let read = context.streams.read(&self.partition, self.next, config.read_bytes).await;
+        let read = read.map_err(|source: Error| ConsumeError::Streams { group: config.group.clone(), source })?;
+        if read.lost > 0 {
+            tracing::error!(group = %config.group, partition = %self.partition, records = read.lost, "records lost to damage on disk");
+            let labels = [&*config.group, config.stream.as_str()];
+            context.metrics.lost_records.with_label_values(&labels).inc_by(read.lost);
+        }
+        self.next = read.next;
+        Ok(read.records)
+    }
+
+    /// Decodes and deduplicates `record`; `None` if nothing of it is new to the effect.
+    pub(super) fn admit(
+        &mut self,
+        context: &Context,
+        config: &ConsumerConfig,
+        record: Record,
+    ) -> Result<Option<Delivered>, ConsumeError> {
+        let offset = record.offset;
+        let undecodable = |reason: String| ConsumeError::Undecodable {
+            group: config.group.clone(),
+            partition: self.partition.clone(),
+            offset,
+            reason,
+        };
+        let batch = self.decoder.decode(record.payload).map_err(|error| undecodable(error.to_string()))?;
+        let labels = [&*config.group, config.stream.as_str()];
+        let rows = batch.num_rows();
+        let metrics = &context.metrics;
+        metrics.read_rows.with_label_values(&labels).inc_by(rows as u64);
+        let verdict = match &mut self.dedupe {
+            Some(dedupe) => dedupe.check(&batch).map_err(|error| undecodable(error.to_string()))?,
+            None => crate::dedupe::Verdict::default(),
+        };
+        if offset < self.apply_from {
+            return Ok(None);
+        }
+        let batch = match &verdict.keep {
+            Some(keep) => filter_record_batch(&batch, keep).map_err(|error| undecodable(error.to_string()))?,
+            None => batch,
+        };
+        metrics.deduplicated_messages.with_label_values(&labels).inc_by(verdict.duplicates);
+        metrics.deduplicated_rows.with_label_values(&labels).inc_by((rows - batch.num_rows()) as u64);
+        metrics.undecided_messages.with_label_values(&labels).inc_by(verdict.undecided);
+        let partition = self.partition.index;
+        Ok((batch.num_rows() > 0).then_some(Delivered { partition, offset, appended_at: record.appended_at, batch }))
+    }
+
+    /// How far everything is applied. While the lane only catches up with its effect, that is the effect's
+    /// own position.
+    pub(super) fn passed(&self) -> Passed {
+        Passed { partition: self.partition.index, next: self.next.max(self.apply_from) }
+    }
+
+    /// Whether the position moved since it was committed.
+    pub(super) fn moved(&self) -> bool {
+        self.committed != Some(self.next)
+    }
+
+    /// The position to commit, if it moved since the last time.
+    pub(super) fn take_position(&mut self) -> Option<(Partition, Position)> {
+        if !self.moved() {
+            return None;
+        }
+        self.committed = Some(self.next);
+        let state = self.dedupe.as_ref().map(Dedupe::snapshot).unwrap_or_default();
+        Some((self.partition.clone(), Position { offset: self.next, state }))
+    }
+}
+
+fn schema_of(config: &ConsumerConfig) -> SchemaRef {
+    match config.stream.as_str() {
+        "alerts" => schema::alerts_stream(),
+        "dead_letters" => schema::dead_letters(),
+        _ => schema::readings_stream(),
+    }
+}

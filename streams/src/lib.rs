@@ -1,0 +1,18 @@
+//! Durable partitioned streams: the buffer between the door, the rules and the table.
+//!
+//! Not a broker: nobody outside the process speaks to it. In reading order: [`contract`] (what every
+//! backend promises), [`log`] (the embedded log), [`memory`] (the model it is compared with),
+//! [`dedupe`] (which messages were seen before), [`consume`] (the one loop every consumer runs),
+//! [`conformance`] (the suite every backend passes), [`metrics`].
+
+pub mod conformance;
+pub mod consume;
+pub mod contract;
+pub mod dedupe;
+pub mod log;
+pub mod memory;
+pub mod metrics;
+
+pub use contract::{
+    Append, AppendError, Error, GroupName, Partition, Position, Read, Record, StreamName, StreamSpec, Streams, Ticket,
+};

@@ -1,0 +1,343 @@
+//! The one thread that writes: it gathers what was submitted into a group, writes it, syncs it, and only then
+//! shows it to readers and resolves the tickets, in order.
+//!
+//! The first failed write or sync ends it, and with it all appending: after a failed sync the system may have
+//! thrown away what it could not write, so a second sync proves nothing. A restart recovers.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use prometheus::IntCounter;
+use telemetry::Timestamp;
+
+use super::config::GROUP_BYTES;
+use super::disk::DiskFile;
+use super::format::{self, Frame, SegmentHeader};
+use super::index::Entry;
+use super::queue::{Pending, Work};
+use super::retention;
+use super::segment;
+use super::shared::Shared;
+use super::view::{Active, Sealed};
+use crate::contract::{AppendError, StreamName};
+
+/// How often retention looks at ages when nothing else makes it look.
+const MAINTAIN_EVERY: Duration = Duration::from_secs(10);
+
+/// Owner of the files that are written.
+#[derive(Debug)]
+pub(super) struct Writer {
+    shared: Arc<Shared>,
+    file: Arc<DiskFile>,
+    segment: u64,
+    /// Durable bytes of the active segment.
+    bytes: u64,
+    next_group: u64,
+    /// Next offset of each slot.
+    next: Vec<u64>,
+    /// The group being written.
+    buffer: Vec<u8>,
+    /// Records appended, of each stream.
+    counters: Vec<IntCounter>,
+}
+
+/// A change of the disk that failed; the text says which and why.
+#[derive(Debug)]
+struct Stopped(String);
+
+/// A record of the group being written, where it will stand.
+struct Placed {
+    slot: usize,
+    entry: Entry,
+}
+
+impl Writer {
+    /// A writer that goes on at the end of the active segment with group `next_group`.
+    pub(super) fn new(shared: Arc<Shared>, next_group: u64) -> Self {
+        let (file, segment, bytes, next) = {
+            let view = shared.view();
+            (view.active.file.clone(), view.active.number, view.active.bytes, view.ends.clone())
+        };
+        let counter = |name: &StreamName| shared.metrics.appended_records.with_label_values(&[name.as_str()]);
+        let counters = shared.layout.names().map(counter).collect();
+        Self { shared, file, segment, bytes, next_group, next, buffer: Vec::new(), counters }
+    }
+
+    /// Seals the active segment if it is full, deletes what may go, and says whether there is room.
+    pub(super) fn prepare(&mut self) -> Result<(), String> {
+        self.roll_if_full().and_then(|_| self.maintain()).map_err(|Stopped(why)| why)
+    }
+
+    /// Starts the thread.
+    pub(super) fn spawn(self) -> io::Result<JoinHandle<()>> {
+        thread::Builder::new().name("weir-log".to_owned()).spawn(move || self.run())
+    }
+
+    fn run(mut self) {
+        let _guard = PanicGuard(self.shared.clone());
+        let outcome = self.work();
+        if let Err(Stopped(why)) = outcome {
+            stop(&self.shared, &why);
+        }
+    }
+
+    fn work(&mut self) -> Result<(), Stopped> {
+        loop {
+            match self.shared.queue.take(GROUP_BYTES, MAINTAIN_EVERY) {
+                Work::Write(groups) => {
+                    self.commit(groups)?;
+                    if self.roll_if_full()? || self.shared.queue.take_nudge() {
+                        self.maintain()?;
+                    }
+                    self.show_usage();
+                }
+                Work::Maintain => self.maintain()?,
+                Work::Stop => return Ok(()),
+            }
+        }
+    }
+
+    /// Makes groups durable together, and answers them.
+    fn commit(&mut self, groups: Vec<Pending>) -> Result<(), Stopped> {
+        if groups.iter().all(|group| group.records.is_empty()) {
+            // Nothing to make durable, and all before it is.
+            groups.into_iter().for_each(|group| answer(group, Ok(Vec::new())));
+            return Ok(());
+        }
+        let (clock, metrics) = (self.shared.clock.clone(), self.shared.metrics.clone());
+        let (began, appended_at) = (clock.monotonic(), clock.now());
+        let (offsets, placed) = self.encode(&groups, appended_at);
+        if let Err(Stopped(why)) = self.write() {
+            // Told first, so that whoever sees a failed ticket also sees why.
+            stop(&self.shared, &why);
+            groups.into_iter().for_each(|group| answer(group, Err(AppendError::Failed(why.clone()))));
+            return Err(Stopped(why));
+        }
+        self.publish(&placed, appended_at);
+        metrics.commit_seconds.observe((clock.monotonic().saturating_sub(began)).as_secs_f64());
+        #[expect(clippy::cast_precision_loss, reason = "a histogram of sizes")]
+        metrics.commit_bytes.observe(self.buffer.len() as f64);
+        metrics.appended_bytes.inc_by(widen(self.buffer.len()));
+        self.count(&groups);
+        for (group, offsets) in groups.into_iter().zip(offsets) {
+            answer(group, Ok(offsets));
+        }
+        self.buffer.clear();
+        self.buffer.shrink_to(GROUP_BYTES);
+        Ok(())
+    }
+
+    /// Puts the groups' records into the buffer. Gives the offsets of each group, and where each record will be.
+    fn encode(&mut self, groups: &[Pending], appended_at: Timestamp) -> (Vec<Vec<u64>>, Vec<Placed>) {
+        let starts = self.next.clone();
+        let mut all = Vec::with_capacity(groups.len());
+        let mut frames = Vec::new();
+        let mut slots = Vec::new();
+        for group in groups {
+            let mut offsets = Vec::with_capacity(group.records.len());
+            for record in &group.records {
+                let (place, rows, payload) = (record.place, record.rows, record.payload.as_ref());
+                let Some(next) = self.next.get_mut(place.slot) else { continue };
+                let offset = *next;
+                *next += 1;
+                let (stream, partition) = (place.stream, place.partition);
+                frames.push(Frame { stream, partition, offset, appended_at, rows, payload });
+                slots.push((place.slot, offset));
+                offsets.push(offset);
+            }
+            all.push(offsets);
+        }
+        let log_id = self.shared.layout.log_id;
+        let places = format::encode_group(&mut self.buffer, log_id, self.next_group, &starts, &frames);
+        let placed = slots.into_iter().zip(places).map(|((slot, offset), (at, length))| {
+            // In bounds by the checks of LogConfig.
+            let position = u32::try_from(self.bytes + widen(at)).unwrap_or(u32::MAX);
+            Placed { slot, entry: Entry { offset, position, length: u32::try_from(length).unwrap_or(u32::MAX) } }
+        });
+        (all, placed.collect())
+    }
+
+    fn write(&self) -> Result<(), Stopped> {
+        let (disk, clock) = (&self.shared.disk, &self.shared.clock);
+        disk.write_at(&self.file, &self.buffer, self.bytes).map_err(stopped("write", &self.file))?;
+        let began = clock.monotonic();
+        disk.sync(&self.file).map_err(stopped("sync", &self.file))?;
+        self.shared.metrics.sync_seconds.observe(clock.monotonic().saturating_sub(began).as_secs_f64());
+        Ok(())
+    }
+
+    /// Shows what is durable now to readers.
+    fn publish(&mut self, placed: &[Placed], appended_at: Timestamp) {
+        self.bytes += widen(self.buffer.len());
+        self.next_group += 1;
+        {
+            let mut view = self.shared.view_mut();
+            for Placed { slot, entry } in placed {
+                if let Some(entries) = view.active.slots.get_mut(*slot) {
+                    entries.push(*entry);
+                }
+            }
+            view.active.bytes = self.bytes;
+            view.active.newest = view.active.newest.max(appended_at);
+            view.ends.clone_from(&self.next);
+        }
+        self.shared.used.fetch_add(widen(self.buffer.len()), Ordering::Relaxed);
+        self.shared.appended.send_modify(|commits| *commits += 1);
+    }
+
+    fn count(&self, groups: &[Pending]) {
+        for record in groups.iter().flat_map(|group| &group.records) {
+            let counter = usize::try_from(record.place.stream).ok().and_then(|stream| self.counters.get(stream));
+            counter.inspect(|counter| counter.inc());
+        }
+    }
+
+    fn roll_if_full(&mut self) -> Result<bool, Stopped> {
+        let full = self.bytes >= self.shared.config.segment_bytes;
+        if full {
+            self.roll()?;
+        }
+        Ok(full)
+    }
+
+    /// Seals the active segment and begins the next. The index is durable before the next segment's name is.
+    fn roll(&mut self) -> Result<(), Stopped> {
+        let shared = self.shared.clone();
+        let index = shared.view().active.index(&self.next, self.next_group);
+        let path = shared.paths.index(self.segment);
+        let index_bytes = index
+            .write(shared.disk.as_ref(), &path, shared.layout.log_id, self.segment)
+            .map_err(|error| Stopped(format!("write index {}: {error}", path.display())))?;
+        let (log_id, number) = (shared.layout.log_id, self.segment + 1);
+        let header = SegmentHeader { log_id, number, first_group: self.next_group, starts: self.next.clone() };
+        let active = segment::begin(shared.disk.as_ref(), &shared.paths, header)
+            .map_err(|error| Stopped(format!("begin segment {}: {error}", shared.paths.segment(number).display())))?;
+        shared.used.fetch_add(index_bytes + active.bytes, Ordering::Relaxed);
+        (self.segment, self.file, self.bytes) = (active.number, active.file.clone(), active.bytes);
+        let mut view = shared.view_mut();
+        let full = std::mem::replace(&mut view.active, active);
+        let Active { number, starts, bytes, newest, .. } = full;
+        view.sealed.push_back(Sealed { number, bytes: bytes + index_bytes, newest, starts });
+        Ok(())
+    }
+
+    /// Deletes what may go, then says whether there is room.
+    fn maintain(&mut self) -> Result<(), Stopped> {
+        self.delete_expired()?;
+        if self.used() >= self.shared.config.quota_bytes && self.may_roll_for_room() {
+            self.roll()?;
+            self.delete_expired()?;
+        }
+        self.show_usage();
+        Ok(())
+    }
+
+    /// A quota near the size of a segment could otherwise be held by the active one alone.
+    fn may_roll_for_room(&self) -> bool {
+        let view = self.shared.view();
+        let empty = view.active.starts.as_ref() == self.next.as_slice();
+        !empty && retention::all_passed(&view.active.starts, &self.next, &self.passed())
+    }
+
+    fn delete_expired(&mut self) -> Result<(), Stopped> {
+        while self.delete_oldest()? {}
+        Ok(())
+    }
+
+    /// Deletes the oldest segment if it may go; `false` if not, or if the system refuses. Readers lose it
+    /// first. One directory sync each, so that a crash never leaves a hole between segments.
+    fn delete_oldest(&self) -> Result<bool, Stopped> {
+        let (shared, disk) = (&self.shared, &self.shared.disk);
+        let Some(oldest) = self.take_expired() else { return Ok(false) };
+        let path = shared.paths.segment(oldest.number);
+        if let Err(error) = disk.remove(&path) {
+            tracing::warn!(path = %path.display(), %error, "cannot delete segment, trying again later");
+            shared.view_mut().sealed.push_front(oldest);
+            return Ok(false);
+        }
+        if let Err(error) = disk.remove(&shared.paths.index(oldest.number)) {
+            tracing::warn!(segment = oldest.number, %error, "cannot delete index, the next start removes it");
+        }
+        let segments = shared.paths.segments();
+        disk.sync_dir(&segments).map_err(|error| Stopped(format!("sync {}: {error}", segments.display())))?;
+        shared.used.fetch_sub(oldest.bytes, Ordering::Relaxed);
+        tracing::debug!(segment = oldest.number, bytes = oldest.bytes, "deleted segment");
+        Ok(true)
+    }
+
+    /// Takes the oldest segment out of the view, if it may go. Positions are looked at under the view's lock: a
+    /// commit shows its positions first and looks at the view second.
+    fn take_expired(&self) -> Option<Sealed> {
+        let mut view = self.shared.view_mut();
+        let (passed, now) = (self.passed(), self.shared.clock.now());
+        let active_starts = &view.active.starts;
+        let goes = retention::expired(&view.sealed, active_starts, &passed, self.used(), &self.shared.config, now);
+        if goes { view.sealed.pop_front() } else { None }
+    }
+
+    fn passed(&self) -> Vec<Option<u64>> {
+        let spans = self.shared.positions.spans(self.next.len());
+        spans.into_iter().map(|span| span.map(|(low, _)| low)).collect()
+    }
+
+    fn used(&self) -> u64 {
+        self.shared.used.load(Ordering::Relaxed)
+    }
+
+    /// Sets the gauges, and whether submits are refused.
+    fn show_usage(&self) {
+        let (shared, used, quota) = (&self.shared, self.used(), self.shared.config.quota_bytes);
+        shared.metrics.used_bytes.set(i64::try_from(used).unwrap_or(i64::MAX));
+        shared.metrics.segments.set(i64::try_from(shared.view().sealed.len() + 1).unwrap_or(i64::MAX));
+        let full = used >= quota;
+        match (shared.full.swap(full, Ordering::Relaxed), full) {
+            (false, true) => tracing::warn!(used, quota, "quota of the streams reached, appends are refused"),
+            (true, false) => tracing::warn!(used, quota, "streams have room again, appends are accepted"),
+            _ => {}
+        }
+    }
+}
+
+/// Refuses all appends from now on, because of `why`.
+fn stop(shared: &Shared, why: &str) {
+    let first = shared.failed.send_if_modified(|failed| {
+        let first = failed.is_none();
+        failed.get_or_insert_with(|| why.to_owned());
+        first
+    });
+    if first {
+        tracing::error!(why, "streams stopped, nothing more is accepted until a restart");
+    }
+    for group in shared.queue.abandon() {
+        answer(group, Err(AppendError::Failed(why.to_owned())));
+    }
+}
+
+fn answer(group: Pending, outcome: Result<Vec<u64>, AppendError>) {
+    // Nobody listens to a dropped ticket; the append stands all the same.
+    drop(group.done.send(outcome));
+    drop(group.room);
+}
+
+fn stopped(doing: &str, file: &DiskFile) -> impl FnOnce(io::Error) -> Stopped {
+    let context = format!("{doing} {}", file.path.display());
+    move |error| Stopped(format!("{context}: {error}"))
+}
+
+/// A panic of the writer is a failure like one of the disk.
+struct PanicGuard(Arc<Shared>);
+
+impl Drop for PanicGuard {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            stop(&self.0, "the writer thread panicked");
+        }
+    }
+}
+
+fn widen(count: usize) -> u64 {
+    u64::try_from(count).unwrap_or(u64::MAX)
+}
