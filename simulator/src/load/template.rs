@@ -14,6 +14,11 @@ pub(super) const FIRST_SEQ: u64 = 1_000_000_000;
 const SEQ: &str = "1000000000";
 const TIME: &str = "1000000000.000000";
 const VALUE: &str = "10.00";
+/// Values in hundredths: ordinarily 15.00 to 24.99, and one in [`RARE`] 85.00 to 94.99.
+const ORDINARY_FROM: u64 = 1_500;
+const RARE_FROM: u64 = 8_500;
+const SPREAD: u64 = 1_000;
+const RARE: u64 = 1_000;
 
 #[derive(Debug)]
 pub(super) struct Template {
@@ -70,8 +75,9 @@ impl Template {
         digits(&mut self.packet, &self.micros, micros % 1_000_000);
         digits(&mut self.packet, &self.seq, seq);
         for (value, number) in self.values.iter().zip(seq..) {
-            // 10.00 to 99.99, another one for each reading.
-            let hundredths = 1000 + number.wrapping_mul(7919) % 9000;
+            // Another value for each reading, as a fleet's would be: ordinary, but for one in a thousand.
+            let base = if number.is_multiple_of(RARE) { RARE_FROM } else { ORDINARY_FROM };
+            let hundredths = base + number.wrapping_mul(7919) % SPREAD;
             digits(&mut self.packet, &value.0, hundredths / 100);
             digits(&mut self.packet, &value.1, hundredths % 100);
         }

@@ -1,0 +1,207 @@
+//! The columns of what fired.
+
+use std::sync::Arc;
+
+use arrow::array::{
+    ArrayRef, AsArray, Int32Array, Int64Array, RecordBatch, StringArray, StringBuilder, StringDictionaryBuilder,
+    UInt32Array,
+};
+use arrow::compute::take;
+use arrow::datatypes::{DataType, Int32Type};
+use arrow::error::ArrowError;
+use telemetry::schema::{self, reading};
+use twox_hash::xxhash3_128;
+
+use crate::evaluation::count;
+use crate::fired::{Fired, InOrder};
+use crate::readings::Readings;
+use crate::rules::Rule;
+
+/// Bytes of an alert besides its texts, for the estimate of its size: 151 of columns, offsets and keys.
+const ALERT_BYTES: usize = 160;
+/// Bytes of a record besides its alerts, for the same: headers, and the padding of each column.
+const RECORD_BYTES: usize = 4 * 1024;
+
+/// Where a record of readings stands, as the columns of alerts hold it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SourceRecord {
+    pub(crate) partition: i32,
+    pub(crate) offset: i64,
+}
+
+impl SourceRecord {
+    pub(crate) fn new(partition: u32, offset: u64) -> Result<Self, ArrowError> {
+        let partition = i32::try_from(partition).map_err(out_of_range)?;
+        Ok(Self { partition, offset: i64::try_from(offset).map_err(out_of_range)? })
+    }
+}
+
+/// The alerts of one record of readings, built a batch at a time.
+#[derive(Debug)]
+pub(crate) struct Alerts<'a> {
+    rules: &'a [Rule],
+    readings: &'a Readings<'a>,
+    batch: &'a RecordBatch,
+    source: SourceRecord,
+    fired: InOrder<'a>,
+    identities: Identities<'a>,
+    /// Index of the next alert among all of the record of readings.
+    next: usize,
+    record_bytes: usize,
+}
+
+impl<'a> Alerts<'a> {
+    /// What `fired` on `batch`, which is `readings`, in batches of at most `record_bytes`.
+    pub(crate) fn new(
+        rules: &'a [Rule],
+        readings: &'a Readings<'a>,
+        batch: &'a RecordBatch,
+        source: SourceRecord,
+        fired: InOrder<'a>,
+        record_bytes: usize,
+    ) -> Self {
+        let identities = Identities::new(readings, source);
+        Self { rules, readings, batch, source, fired, identities, next: 0, record_bytes }
+    }
+
+    /// As many of the next alerts as there is room for, but at least one.
+    fn batch(&mut self) -> Result<RecordBatch, ArrowError> {
+        let mut texts = Texts::default();
+        let mut rows = Vec::new();
+        let (mut message, mut bytes) = (String::new(), RECORD_BYTES);
+        while let Some(Fired { row, rule }) = self.fired.peek() {
+            if let Some(rule) = self.rules.get(rule) {
+                rule.template.fill(self.readings, row, &mut message);
+                bytes += ALERT_BYTES + rule.id().len() + message.len() + self.readings.text_bytes(row);
+                if bytes > self.record_bytes && !rows.is_empty() {
+                    break;
+                }
+                texts.push(&self.identities.alert_id(rule.id(), row), rule, &message);
+                rows.push(u32::try_from(row).map_err(out_of_range)?);
+            }
+            self.fired.advance();
+        }
+        let first = i32::try_from(self.next).map_err(out_of_range)?;
+        self.next += rows.len();
+        let end = i32::try_from(self.next).map_err(out_of_range)?;
+        let mut columns = texts.finish();
+        let rows = UInt32Array::from(rows);
+        for column in self.batch.columns().iter().take(reading::TABLE_COLUMNS) {
+            columns.push(take_compact(column, &rows)?);
+        }
+        columns.push(Arc::new(Int32Array::from_value(self.source.partition, rows.len())));
+        columns.push(Arc::new(Int64Array::from_value(self.source.offset, rows.len())));
+        columns.push(Arc::new(Int32Array::from_iter_values(first..end)));
+        RecordBatch::try_new(schema::alerts_stream(), columns)
+    }
+}
+
+impl Iterator for Alerts<'_> {
+    type Item = Result<RecordBatch, ArrowError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.fired.peek()?;
+        Some(self.batch())
+    }
+}
+
+/// The columns that the rule gives.
+#[derive(Default)]
+struct Texts {
+    ids: StringBuilder,
+    rule_ids: StringDictionaryBuilder<Int32Type>,
+    severities: StringDictionaryBuilder<Int32Type>,
+    messages: StringBuilder,
+}
+
+impl Texts {
+    fn push(&mut self, id: &str, rule: &Rule, message: &str) {
+        self.ids.append_value(id);
+        self.rule_ids.append_value(rule.id());
+        self.severities.append_value(rule.severity().as_str());
+        self.messages.append_value(message);
+    }
+
+    fn finish(mut self) -> Vec<ArrayRef> {
+        vec![
+            Arc::new(self.ids.finish()),
+            Arc::new(self.rule_ids.finish()),
+            Arc::new(self.severities.finish()),
+            Arc::new(self.messages.finish()),
+        ]
+    }
+}
+
+fn out_of_range(error: std::num::TryFromIntError) -> ArrowError {
+    ArrowError::InvalidArgumentError(format!("partition, offset, row or index out of range: {error}"))
+}
+
+/// The `rows` of `column`. A dictionary keeps only the values that occur: few readings fire, and each record
+/// carries its dictionaries.
+fn take_compact(column: &ArrayRef, rows: &UInt32Array) -> Result<ArrayRef, ArrowError> {
+    let taken = take(column, rows, None)?;
+    match taken.data_type() {
+        DataType::Dictionary(_, _) => {
+            let mut compact = StringDictionaryBuilder::<Int32Type>::new();
+            let texts = taken.as_dictionary_opt::<Int32Type>().and_then(|keys| keys.downcast_dict::<StringArray>());
+            for text in texts.ok_or_else(|| ArrowError::SchemaError("a dictionary column is not of text".to_owned()))? {
+                compact.append_option(text);
+            }
+            Ok(Arc::new(compact.finish()))
+        }
+        _ => Ok(taken),
+    }
+}
+
+/// Makes ids of alerts: what fired on which reading, as 128 bits.
+///
+/// Readings whose device gives boot and sequence number are named by those, so that the id is the same
+/// wherever the reading is stored. Others are named by their record and their index among such readings of
+/// it: deduplication never takes these out, so the index is the same on a replay.
+#[derive(Debug)]
+struct Identities<'a> {
+    readings: &'a Readings<'a>,
+    source: SourceRecord,
+    /// Readings without identity before `counted_to`.
+    unnamed: u64,
+    counted_to: usize,
+    encoded: Vec<u8>,
+}
+
+impl<'a> Identities<'a> {
+    fn new(readings: &'a Readings<'a>, source: SourceRecord) -> Self {
+        Self { readings, source, unnamed: 0, counted_to: 0, encoded: Vec::new() }
+    }
+
+    /// The id for `rule` on `row`; rows come in ascending order.
+    fn alert_id(&mut self, rule: &str, row: usize) -> String {
+        self.encoded.clear();
+        push_text(&mut self.encoded, rule);
+        if let Some((boot, seq, index)) = self.readings.identity(row) {
+            self.encoded.push(1);
+            push_text(&mut self.encoded, self.readings.device_id(row));
+            self.encoded.extend_from_slice(&boot.to_le_bytes());
+            self.encoded.extend_from_slice(&seq.to_le_bytes());
+            self.encoded.extend_from_slice(&index.to_le_bytes());
+        } else {
+            while self.counted_to < row {
+                self.unnamed += u64::from(self.readings.identity(self.counted_to).is_none());
+                self.counted_to += 1;
+            }
+            self.encoded.push(0);
+            self.encoded.extend_from_slice(&self.source.partition.to_le_bytes());
+            self.encoded.extend_from_slice(&self.source.offset.to_le_bytes());
+            self.encoded.extend_from_slice(&self.unnamed.to_le_bytes());
+        }
+        format!("{:032x}", xxhash3_128::Hasher::oneshot(&self.encoded))
+    }
+}
+
+/// Length first: two texts in a row are never taken for two others.
+fn push_text(encoded: &mut Vec<u8>, text: &str) {
+    encoded.extend_from_slice(&count(text.len()).to_le_bytes());
+    encoded.extend_from_slice(text.as_bytes());
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,398 @@
+use std::ops::Range;
+use std::sync::Mutex;
+
+use arrow::array::RecordBatch;
+use bytes::Bytes;
+use prometheus::Registry;
+use streams::consume::{self, ConsumerConfig, Context};
+use streams::dedupe::{Dedupe, Sources};
+use streams::memory::MemoryStreams;
+use streams::metrics::ConsumerMetrics;
+use streams::{Error, GroupName, Position, Read, StreamSpec};
+use telemetry::Timestamp;
+use telemetry::clock::ManualClock;
+use telemetry::schema::alert;
+use tokio::sync::{oneshot, watch};
+
+use super::*;
+use crate::testing::{batch, message, numbers, reading, rules, texts};
+
+/// What the next submit does.
+#[derive(Debug)]
+enum Reply {
+    /// Durable once the test says so.
+    When(oneshot::Receiver<Result<(), AppendError>>),
+    Refuse(AppendError),
+}
+
+/// Streams that answer appends as the test scripts them, at once if it does not, and keep what was written.
+#[derive(Debug)]
+struct Scripted {
+    specs: Vec<StreamSpec>,
+    replies: Mutex<VecDeque<Reply>>,
+    groups: Arc<Mutex<Vec<Vec<Append>>>>,
+    appended: watch::Sender<u64>,
+}
+
+impl Scripted {
+    fn new(replies: impl IntoIterator<Item = Reply>) -> Arc<Self> {
+        Arc::new(Self {
+            specs: vec![StreamSpec { name: StreamName::alerts(), partitions: 2 }],
+            replies: Mutex::new(replies.into_iter().collect()),
+            groups: Arc::default(),
+            appended: watch::channel(0).0,
+        })
+    }
+
+    fn written(&self) -> Vec<Vec<Append>> {
+        self.groups.lock().unwrap().clone()
+    }
+
+    /// Source offsets of all records written, in the order written.
+    fn sources(&self) -> Vec<String> {
+        self.written()
+            .iter()
+            .flatten()
+            .map(|append| texts(&decode(&append.payload), alert::SOURCE_OFFSET)[0].clone())
+            .collect()
+    }
+}
+
+#[async_trait]
+impl Streams for Scripted {
+    fn specs(&self) -> &[StreamSpec] {
+        &self.specs
+    }
+
+    async fn submit(&self, group: Vec<Append>) -> Result<Ticket, AppendError> {
+        let groups = self.groups.clone();
+        let write = move || {
+            let offsets = (0..).take(group.len()).collect();
+            groups.lock().unwrap().push(group);
+            Ok(offsets)
+        };
+        match self.replies.lock().unwrap().pop_front() {
+            None => {
+                let written = write();
+                Ok(async move { written }.boxed())
+            }
+            Some(Reply::Refuse(error)) => Err(error),
+            Some(Reply::When(told)) => Ok(async move {
+                told.await.unwrap()?;
+                write()
+            }
+            .boxed()),
+        }
+    }
+
+    async fn read(&self, _: &Partition, _: u64, _: usize) -> Result<Read, Error> {
+        Ok(Read::default())
+    }
+
+    fn bounds(&self, _: &Partition) -> Result<Range<u64>, Error> {
+        Ok(0..0)
+    }
+
+    fn appended(&self) -> watch::Receiver<u64> {
+        self.appended.subscribe()
+    }
+
+    async fn position(&self, _: &GroupName, _: &Partition) -> Result<Option<Position>, Error> {
+        Ok(None)
+    }
+
+    async fn commit(&self, _: &GroupName, _: Vec<(Partition, Position)>) -> Result<(), Error> {
+        Ok(())
+    }
+}
+
+fn decode(payload: &Bytes) -> RecordBatch {
+    ipc::Decoder::new(schema::alerts_stream()).unwrap().decode(payload.clone()).unwrap()
+}
+
+fn delivered(offset: u64, values: &[f64]) -> Delivered {
+    let batch = numbers("temperature", values);
+    Delivered { partition: 1, offset, appended_at: Timestamp::from_micros(0), batch }
+}
+
+struct Setup {
+    effect: RulesEffect,
+    streams: Arc<Scripted>,
+    clock: Arc<ManualClock>,
+    registry: Registry,
+}
+
+fn setup(replies: impl IntoIterator<Item = Reply>) -> Setup {
+    let streams = Scripted::new(replies);
+    let clock = ManualClock::new(Timestamp::from_micros(0));
+    let registry = Registry::new();
+    let rules = Arc::new(rules(&[("hot", "value > 80"), ("odd", "10 / (seq - 1) > 100")]));
+    let metrics = RulesMetrics::register(&registry).unwrap();
+    let effect = RulesEffect::new(rules, streams.clone(), metrics, clock.clone());
+    Setup { effect, streams, clock, registry }
+}
+
+fn full() -> AppendError {
+    AppendError::Full { used: 2, quota: 1 }
+}
+
+fn metric(registry: &Registry, line: &str) -> bool {
+    prometheus::TextEncoder::new().encode_to_string(&registry.gather()).unwrap().lines().any(|shown| shown == line)
+}
+
+#[tokio::test]
+async fn what_fires_is_appended_beside_its_source() {
+    let Setup { mut effect, streams, registry, .. } = setup([]);
+    effect.apply(delivered(7, &[90.0, 20.0, 95.0])).await.unwrap();
+    effect.apply(delivered(8, &[20.0])).await.unwrap();
+    effect.flush(&[]).await.unwrap();
+    let written = streams.written();
+    assert_eq!(written.len(), 1);
+    let [append] = written[0].as_slice() else { panic!("{written:?}") };
+    assert_eq!((append.to.clone(), append.rows), (Partition::new(StreamName::alerts(), 1), 2));
+    let alerts = decode(&append.payload);
+    assert_eq!(texts(&alerts, alert::MESSAGE), ["d 90", "d 95"]);
+    assert_eq!(texts(&alerts, alert::SOURCE_OFFSET), ["7", "7"]);
+    assert!(metric(&registry, r#"weir_rules_evaluations_total{rule="hot"} 4"#));
+    assert!(metric(&registry, r#"weir_rules_matches_total{rule="hot"} 2"#));
+    assert!(metric(&registry, r#"weir_rules_errors_total{rule="odd"} 1"#));
+    assert!(metric(&registry, "weir_rules_evaluation_seconds_count 2"));
+    assert_eq!(effect.recovered(0), None);
+}
+
+#[tokio::test]
+async fn one_group_is_in_flight_and_the_rest_waits_in_order() {
+    let (told, telling) = oneshot::channel();
+    let Setup { mut effect, streams, .. } = setup([Reply::When(telling)]);
+    for offset in 0..5 {
+        effect.apply(delivered(offset, &[90.0])).await.unwrap();
+    }
+    assert!(streams.written().is_empty());
+    told.send(Ok(())).unwrap();
+    effect.flush(&[]).await.unwrap();
+    assert_eq!(streams.sources(), ["0", "1", "2", "3", "4"]);
+    assert_eq!(streams.written().iter().map(Vec::len).collect::<Vec<_>>(), [1, 4]);
+}
+
+#[tokio::test]
+async fn a_flush_waits_for_durability() {
+    let (told, telling) = oneshot::channel();
+    let Setup { mut effect, streams, .. } = setup([Reply::When(telling)]);
+    effect.apply(delivered(0, &[90.0])).await.unwrap();
+    let mut flush = effect.flush(&[]);
+    assert!((&mut flush).now_or_never().is_none());
+    told.send(Ok(())).unwrap();
+    flush.await.unwrap();
+    assert_eq!(streams.sources(), ["0"]);
+}
+
+#[tokio::test]
+async fn the_queue_is_bounded() {
+    let (told, telling) = oneshot::channel();
+    let Setup { mut effect, .. } = setup([Reply::When(telling)]);
+    // The first is in flight, the others wait behind it.
+    for offset in 0..=limits::PENDING_RECORDS as u64 {
+        effect.apply(delivered(offset, &[90.0])).await.unwrap();
+    }
+    let mut next = effect.apply(delivered(9_999, &[90.0]));
+    assert!((&mut next).now_or_never().is_none());
+    told.send(Ok(())).unwrap();
+    next.await.unwrap();
+}
+
+#[tokio::test]
+async fn full_streams_make_it_wait_not_lose() {
+    let (told, telling) = oneshot::channel();
+    told.send(Err(full())).unwrap();
+    let replies = [Reply::Refuse(full()), Reply::When(telling), Reply::Refuse(full())];
+    let Setup { mut effect, streams, registry, .. } = setup(replies);
+    for offset in 0..3 {
+        effect.apply(delivered(offset, &[90.0])).await.unwrap();
+    }
+    effect.flush(&[]).await.unwrap();
+    assert_eq!(streams.sources(), ["0", "1", "2"]);
+    assert!(metric(&registry, "weir_rules_append_waits_total 3"));
+}
+
+#[tokio::test]
+async fn failed_streams_stop_the_consumer() {
+    for error in [AppendError::Failed("disk".to_owned()), AppendError::Refused("size".to_owned())] {
+        let Setup { mut effect, .. } = setup([Reply::Refuse(error.clone())]);
+        let stopped = effect.apply(delivered(0, &[90.0])).await.unwrap_err();
+        assert!(stopped.to_string().contains(&error.to_string()), "{stopped}");
+        let (told, telling) = oneshot::channel();
+        told.send(Err(error)).unwrap();
+        let Setup { mut effect, .. } = setup([Reply::When(telling)]);
+        effect.apply(delivered(0, &[90.0])).await.unwrap();
+        effect.flush(&[]).await.unwrap_err();
+    }
+}
+
+#[tokio::test]
+async fn a_flush_is_wanted_by_age_and_by_number() {
+    let Setup { effect, clock, .. } = setup([]);
+    let mut effect = effect.flush_every(Duration::from_secs(2));
+    assert!(!effect.wants_flush(Duration::from_secs(100)));
+    clock.advance(Duration::from_secs(10));
+    effect.apply(delivered(0, &[20.0])).await.unwrap();
+    assert!(!effect.wants_flush(Duration::from_millis(11_999)));
+    assert!(effect.wants_flush(Duration::from_secs(12)));
+    effect.flush(&[]).await.unwrap();
+    assert!(!effect.wants_flush(Duration::from_secs(100)));
+    for offset in 0..limits::RECORDS_PER_FLUSH as u64 {
+        effect.apply(delivered(offset, &[20.0])).await.unwrap();
+    }
+    assert!(effect.wants_flush(Duration::from_secs(10)));
+}
+
+/// Texts that make alerts of 2 KiB, and more of them than several groups take at `BYTES`.
+const BYTES: usize = 40_000;
+
+fn flood(offset: u64) -> Delivered {
+    let text = "x".repeat(2_000);
+    let value = telemetry::Value::Text((&*text).into());
+    let batch = batch(&[message("d", None, vec![reading("state", value); 100])]);
+    Delivered { partition: 1, offset, appended_at: Timestamp::from_micros(0), batch }
+}
+
+/// A setup whose rule fires always.
+fn flooded(replies: impl IntoIterator<Item = Reply>) -> (RulesEffect, Arc<Scripted>) {
+    let streams = Scripted::new(replies);
+    let metrics = RulesMetrics::register(&Registry::new()).unwrap();
+    let clock = ManualClock::new(Timestamp::from_micros(0));
+    let rules = Arc::new(rules(&[("always", "true"), ("text", "value_text IS NOT NULL")]));
+    (RulesEffect::new(rules, streams.clone(), metrics, clock).append_bytes(BYTES), streams)
+}
+
+/// Source offset and index of all alerts written, in the order written.
+fn written_alerts(streams: &Scripted) -> Vec<(String, String)> {
+    let records = streams.written().into_iter().flatten().map(|append| decode(&append.payload));
+    let sources = |one: RecordBatch| {
+        texts(&one, alert::SOURCE_OFFSET).into_iter().zip(texts(&one, alert::SOURCE_INDEX)).collect::<Vec<_>>()
+    };
+    records.flat_map(sources).collect()
+}
+
+#[tokio::test]
+async fn a_flood_from_one_record_arrives_whole_and_in_order() {
+    let (mut effect, streams) = flooded([]);
+    for offset in [3, 4] {
+        effect.apply(flood(offset)).await.unwrap();
+    }
+    effect.flush(&[]).await.unwrap();
+    let expected: Vec<_> =
+        [3, 4].iter().flat_map(|offset| (0..200).map(move |at| (offset.to_string(), at.to_string()))).collect();
+    assert_eq!(written_alerts(&streams), expected);
+    let written = streams.written();
+    assert!(written.iter().flatten().count() > 10);
+    for group in written {
+        assert!(group.iter().map(|append| append.payload.len()).sum::<usize>() <= BYTES);
+    }
+}
+
+#[tokio::test]
+async fn a_flood_waits_inside_one_record_of_readings() {
+    let (told, telling) = oneshot::channel();
+    let (later_told, later_telling) = oneshot::channel();
+    let (mut effect, streams) = flooded([Reply::When(telling), Reply::When(later_telling)]);
+    let mut apply = effect.apply(flood(0));
+    assert!((&mut apply).now_or_never().is_none());
+    assert!(streams.written().is_empty());
+    told.send(Ok(())).unwrap();
+    // Only what fits goes on: one group in flight, one behind it.
+    assert!((&mut apply).now_or_never().is_none());
+    assert_eq!(streams.written().len(), 1);
+    later_told.send(Err(full())).unwrap();
+    apply.await.unwrap();
+    effect.flush(&[]).await.unwrap();
+    let expected: Vec<_> = (0..200).map(|at| ("0".to_owned(), at.to_string())).collect();
+    assert_eq!(written_alerts(&streams), expected);
+}
+
+/// Records that the rules append for a flood at offset 7, with records of at most `bytes`.
+async fn flood_records(bytes: usize) -> Vec<RecordBatch> {
+    let (effect, streams) = flooded([]);
+    let mut effect = effect.append_bytes(bytes);
+    effect.apply(flood(7)).await.unwrap();
+    effect.flush(&[]).await.unwrap();
+    streams.written().iter().flatten().map(|append| decode(&append.payload)).collect()
+}
+
+#[tokio::test]
+async fn a_replay_of_a_flood_goes_on_where_the_crash_cut_it() {
+    let first = flood_records(BYTES).await;
+    assert!(first.len() > 5);
+    assert_eq!(first, flood_records(BYTES).await);
+    let ids = |alerts: &RecordBatch| texts(alerts, alert::ALERT_ID);
+    let expected: Vec<String> = first.iter().flat_map(ids).collect();
+    // The second run may have been given another size of records.
+    for second in [first.clone(), flood_records(3 * BYTES).await] {
+        for cut in 0..=first.len() {
+            let mut dedupe = Dedupe::Sources(Sources::default());
+            let mut kept = Vec::new();
+            let mut left_out = 0;
+            for record in first[..cut].iter().chain(&second) {
+                let verdict = dedupe.check(record).unwrap();
+                left_out += verdict.duplicates;
+                kept.extend(match verdict.keep {
+                    Some(keep) => ids(&arrow::compute::filter_record_batch(record, &keep).unwrap()),
+                    None => ids(record),
+                });
+            }
+            assert_eq!(kept, expected, "cut after {cut} records");
+            assert_eq!(left_out, first[..cut].iter().map(|record| count(record.num_rows())).sum::<u64>());
+        }
+    }
+}
+
+/// Runs the rules over all that `streams` hold, as the process does.
+async fn consume_all(streams: &Arc<MemoryStreams>, group: &str) {
+    let registry = Registry::new();
+    let clock = ManualClock::new(Timestamp::from_micros(0));
+    let rules = Arc::new(rules(&[("hot", "value > 80")]));
+    let effect = RulesEffect::new(rules, streams.clone(), RulesMetrics::register(&registry).unwrap(), clock.clone());
+    let metrics = ConsumerMetrics::register(&registry).unwrap();
+    let context = Context { streams: streams.clone(), clock, metrics };
+    let config = ConsumerConfig {
+        group: group.into(),
+        stream: StreamName::readings(),
+        read_bytes: 1024,
+        commit_interval: Duration::ZERO,
+    };
+    let (_stop, stopped) = watch::channel(true);
+    consume::run(context, config, effect, stopped).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_replay_appends_the_same_records_again_in_order() {
+    let specs = [StreamName::readings(), StreamName::alerts()].map(|name| StreamSpec { name, partitions: 2 });
+    let streams = MemoryStreams::new(specs.to_vec(), ManualClock::new(Timestamp::from_micros(0)));
+    let mut encoder = ipc::Encoder::new(schema::readings_stream()).unwrap();
+    // Without identities, so that every record is delivered.
+    for (partition, value) in [(0, 90.0), (1, 20.0), (0, 10.0), (1, 91.0), (0, 92.0)] {
+        let reading = reading("temperature", telemetry::Value::Number(value));
+        let batch = batch(&[message("d", None, vec![reading])]);
+        let to = Partition::new(StreamName::readings(), partition);
+        let append = Append { to, rows: 1, payload: encoder.encode(&batch).unwrap() };
+        streams.submit(vec![append]).await.unwrap().await.unwrap();
+    }
+    let mut read = Vec::new();
+    // A second group is what a crash before the first commit would be.
+    for group in ["rules", "rules-again", "rules"] {
+        consume_all(&streams, group).await;
+        read.clear();
+        for partition in 0..2 {
+            let from = Partition::new(StreamName::alerts(), partition);
+            read.push(streams.read(&from, 0, usize::MAX).await.unwrap().records);
+        }
+    }
+    let payloads =
+        |records: &[streams::Record]| records.iter().map(|record| record.payload.clone()).collect::<Vec<_>>();
+    let (first, second) = (payloads(&read[0]), payloads(&read[1]));
+    assert_eq!((first.len(), second.len()), (4, 2));
+    assert_eq!(first[..2], first[2..]);
+    assert_eq!(second[..1], second[1..]);
+    let sources: Vec<_> = first.iter().map(|one| texts(&decode(one), alert::SOURCE_OFFSET)[0].clone()).collect();
+    assert_eq!(sources, ["0", "2", "0", "2"]);
+    assert_eq!(texts(&decode(&second[0]), alert::MESSAGE), ["d 91"]);
+}

@@ -1,0 +1,66 @@
+//! Metrics of rules. The label `rule` is closed by the rule file.
+
+use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, Opts, Registry};
+
+/// What rules show.
+#[derive(Clone, Debug)]
+pub struct RulesMetrics {
+    pub(crate) evaluations: IntCounterVec,
+    pub(crate) matches: IntCounterVec,
+    pub(crate) errors: IntCounterVec,
+    pub(crate) waits: IntCounter,
+    pub(crate) seconds: Histogram,
+}
+
+impl RulesMetrics {
+    /// Registers the metrics.
+    ///
+    /// # Errors
+    /// If a metric of the same name is registered already.
+    pub fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
+        let by_rule = |name: &str, help: &str| -> Result<IntCounterVec, prometheus::Error> {
+            let counter = IntCounterVec::new(Opts::new(name, help), &["rule"])?;
+            registry.register(Box::new(counter.clone()))?;
+            Ok(counter)
+        };
+        let single = |name: &str, help: &str| -> Result<IntCounter, prometheus::Error> {
+            let counter = IntCounter::new(name, help)?;
+            registry.register(Box::new(counter.clone()))?;
+            Ok(counter)
+        };
+        let seconds = Histogram::with_opts(
+            HistogramOpts::new("weir_rules_evaluation_seconds", "Time to evaluate all rules on one batch")
+                .buckets(prometheus::exponential_buckets(0.000_01, 4.0, 10)?),
+        )?;
+        registry.register(Box::new(seconds.clone()))?;
+        Ok(Self {
+            evaluations: by_rule("weir_rules_evaluations_total", "Readings the rule was evaluated on")?,
+            matches: by_rule("weir_rules_matches_total", "Readings the rule fired on")?,
+            errors: by_rule("weir_rules_errors_total", "Readings the expression of the rule failed on")?,
+            waits: single(
+                "weir_rules_append_waits_total",
+                "Times an append of alerts was refused because the streams were full, and waited",
+            )?,
+            seconds,
+        })
+    }
+}
+
+/// The counters of one rule, looked up once.
+#[derive(Clone, Debug)]
+pub(crate) struct RuleCounters {
+    pub(crate) evaluations: IntCounter,
+    pub(crate) matches: IntCounter,
+    pub(crate) errors: IntCounter,
+}
+
+impl RulesMetrics {
+    /// The counters of `rule`, shown from zero on.
+    pub(crate) fn of(&self, rule: &str) -> RuleCounters {
+        RuleCounters {
+            evaluations: self.evaluations.with_label_values(&[rule]),
+            matches: self.matches.with_label_values(&[rule]),
+            errors: self.errors.with_label_values(&[rule]),
+        }
+    }
+}

@@ -1,0 +1,68 @@
+//! `weir`: telemetry from devices to Parquet, in one binary.
+
+mod bench;
+mod cli;
+mod commands;
+mod config;
+mod http;
+mod logging;
+mod supervisor;
+mod verify;
+mod wiring;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::cli::{Cli, Command};
+use crate::config::Config;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    logging::start(matches!(cli.command, Command::Up(_)));
+    match run(cli) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {}", describe(&error));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(cli: Cli) -> anyhow::Result<ExitCode> {
+    let config = Config::load(cli.config.as_deref(), std::env::vars())?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let code = runtime.block_on(commands::run(cli.command, config));
+    // A blocking read of a stage that failed must not hold up the exit.
+    runtime.shutdown_timeout(std::time::Duration::from_secs(1));
+    code
+}
+
+/// The error and its causes on one line, for a person. A cause that its parent already tells is not repeated.
+fn describe(error: &anyhow::Error) -> String {
+    let mut line = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if line.is_empty() {
+            line = cause;
+        } else if !line.contains(&cause) {
+            line = format!("{line}: {cause}");
+        }
+    }
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::anyhow;
+
+    use super::describe;
+
+    #[test]
+    fn a_cause_is_told_once() {
+        let error = anyhow!("full").context("write /x: full").context("streams");
+        assert_eq!(describe(&error), "streams: write /x: full");
+    }
+}

@@ -1,0 +1,129 @@
+//! Runs the stages behind the door: one that fails stops all, and is named.
+
+use std::fmt;
+
+use anyhow::Context;
+use tokio::sync::watch;
+use tokio::task::{JoinError, JoinHandle, JoinSet};
+
+use crate::wiring::StageFuture;
+
+/// The stages behind the door, in the order in which they stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Stage {
+    Rules,
+    ReadingsTable,
+    AlertsTable,
+}
+
+impl fmt::Display for Stage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Rules => "rules",
+            Self::ReadingsTable => "sink/readings",
+            Self::AlertsTable => "sink/alerts",
+        })
+    }
+}
+
+type Ended = (Stage, anyhow::Result<()>);
+
+/// The running stages and their stop signals.
+#[derive(Default)]
+pub(crate) struct Supervisor {
+    running: JoinSet<Ended>,
+    stops: Vec<(Stage, watch::Sender<bool>)>,
+    servers: Vec<JoinHandle<()>>,
+}
+
+impl Supervisor {
+    /// Spawns the stage that `start` makes of its stop signal.
+    pub(crate) fn spawn<F: StageFuture>(&mut self, stage: Stage, start: impl FnOnce(watch::Receiver<bool>) -> F) {
+        let (stop, stopped) = watch::channel(false);
+        let work = start(stopped);
+        self.stops.push((stage, stop));
+        self.running.spawn(async move { (stage, work.await.with_context(|| format!("stage {stage} failed"))) });
+    }
+
+    /// Keeps a server until the end; it is aborted then, for it holds nothing.
+    pub(crate) fn keep(&mut self, server: JoinHandle<()>) {
+        self.servers.push(server);
+    }
+
+    /// Resolves when a stage has ended although nobody stopped it.
+    pub(crate) async fn failed(&mut self) -> anyhow::Error {
+        match self.running.join_next().await {
+            Some(ended) => failure(ended),
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Stops the stages one after the other, each when it has drained.
+    pub(crate) async fn stop(mut self) -> anyhow::Result<()> {
+        self.stops.sort_by_key(|(stage, _)| *stage);
+        for (stage, stop) in std::mem::take(&mut self.stops) {
+            stop.send_replace(true);
+            while let Some(ended) = self.running.join_next().await {
+                match ended {
+                    Ok((ended, Ok(()))) if ended == stage => break,
+                    other => return Err(failure(other)),
+                }
+            }
+        }
+        for server in self.servers {
+            server.abort();
+        }
+        Ok(())
+    }
+}
+
+fn failure(ended: Result<Ended, JoinError>) -> anyhow::Error {
+    match ended {
+        Ok((stage, Ok(()))) => anyhow::anyhow!("stage {stage} ended without being stopped"),
+        Ok((_, Err(error))) => error,
+        Err(panic) => anyhow::Error::new(panic).context("a stage panicked"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use streams::consume::{ConsumeError, EffectError};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn stages_stop_in_the_order_of_the_stream() {
+        let order = Arc::new(Mutex::new(Vec::new()));
+        let mut supervisor = Supervisor::default();
+        for stage in [Stage::AlertsTable, Stage::Rules, Stage::ReadingsTable] {
+            let order = order.clone();
+            supervisor.spawn(stage, move |mut stop| async move {
+                stop.wait_for(|stop| *stop).await.unwrap();
+                order.lock().unwrap().push(stage);
+                Ok(())
+            });
+        }
+        supervisor.stop().await.unwrap();
+        assert_eq!(*order.lock().unwrap(), [Stage::Rules, Stage::ReadingsTable, Stage::AlertsTable]);
+    }
+
+    #[tokio::test]
+    async fn a_stage_that_fails_is_named() {
+        let mut supervisor = Supervisor::default();
+        supervisor.spawn(Stage::AlertsTable, |_stop| async {
+            Err(ConsumeError::Effect { group: "sink/alerts".into(), source: EffectError::new("rename", "disk full") })
+        });
+        supervisor.spawn(Stage::Rules, |_stop| std::future::pending());
+        let error = format!("{:#}", supervisor.failed().await);
+        assert!(error.contains("stage sink/alerts failed") && error.contains("disk full"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_stage_that_panics_ends_the_wait() {
+        let mut supervisor = Supervisor::default();
+        supervisor.spawn(Stage::Rules, |_stop| async { panic!("a bug") });
+        assert!(format!("{:#}", supervisor.failed().await).contains("panicked"));
+    }
+}
