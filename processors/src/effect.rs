@@ -146,7 +146,7 @@ impl RulesEffect {
         }
         self.pending_bytes += append.payload.len();
         self.pending.push_back(append);
-        self.advance().await
+        Ok(())
     }
 
     fn encode(&mut self, partition: u32, alerts: &RecordBatch) -> Result<Append, EffectError> {
@@ -236,7 +236,6 @@ impl Effect for RulesEffect {
             let append = self.encode(partition, &alerts.map_err(failed)?)?;
             self.queue(append).await?;
         }
-        // Also when nothing fired: what is pending goes on.
         self.advance().await
     }
 

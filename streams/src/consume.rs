@@ -17,12 +17,15 @@ use tokio::sync::watch;
 
 use self::lag::Lag;
 use self::lane::Lane;
-use crate::contract::{Error, GroupName, Partition, StreamName, Streams};
+use crate::contract::{Error, GroupName, Partition, Record, StreamName, Streams};
 use crate::dedupe::Dedupe;
 use crate::metrics::ConsumerMetrics;
 
 /// How often timers are looked at when nothing arrives.
 const TICK: Duration = Duration::from_millis(50);
+/// How long records gather before the next read, unless more was waiting than one read takes: a trickle is
+/// read in batches, and leaves the cores to the door.
+const GATHER: Duration = Duration::from_millis(10);
 
 /// What a consumer group reads and how often it saves its position.
 #[derive(Clone, Debug)]
@@ -151,32 +154,33 @@ impl<E: Effect> Consumer<E> {
         loop {
             let stopping = *stop.borrow_and_update();
             appended.borrow_and_update();
-            let progress = self.turn(lag).await?;
-            if progress {
-                continue;
-            }
-            if stopping {
+            let found = self.turn(lag).await?;
+            if stopping && found == Found::Nothing {
                 self.flush().await?;
                 return self.commit_positions().await;
+            }
+            if stopping || found == Found::More {
+                continue;
             }
             self.flush_if_due().await?;
             tokio::select! {
                 biased;
                 // The sender gone is a stop as well: nobody is left who wants this consumer.
                 changed = stop.changed() => if changed.is_err() { stop = stopped() },
-                _ = appended.changed() => {}
-                () = tokio::time::sleep(TICK) => {}
+                _ = appended.changed(), if found == Found::Nothing => {}
+                () = tokio::time::sleep(if found == Found::Nothing { TICK } else { GATHER }) => {}
             }
         }
     }
 
-    /// Reads each partition once; whether anything was there.
-    async fn turn(&mut self, lag: &Lag) -> Result<bool, ConsumeError> {
-        let mut progress = false;
+    /// Reads each partition once.
+    async fn turn(&mut self, lag: &Lag) -> Result<Found, ConsumeError> {
+        let mut found = Found::Nothing;
         for index in 0..self.lanes.len() {
             let Some(lane) = self.lanes.get_mut(index) else { continue };
-            for record in lane.read(&self.context, &self.config).await? {
-                progress = true;
+            let records = lane.read(&self.context, &self.config).await?;
+            found = found.max(Found::of(&records, self.config.read_bytes));
+            for record in records {
                 let (partition, next) = (lane.partition.index, record.offset + 1);
                 let appended_at = record.appended_at;
                 if let Some(delivered) = lane.admit(&self.context, &self.config, record)? {
@@ -187,7 +191,7 @@ impl<E: Effect> Consumer<E> {
             }
             self.flush_if_due().await?;
         }
-        Ok(progress)
+        Ok(found)
     }
 
     async fn flush_if_due(&mut self) -> Result<(), ConsumeError> {
@@ -220,6 +224,27 @@ impl<E: Effect> Consumer<E> {
         }
         let commit = self.context.streams.commit(&self.config.group, positions);
         commit.await.map_err(|source| ConsumeError::Streams { group: self.config.group.clone(), source })
+    }
+}
+
+/// What a turn over all partitions found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Found {
+    Nothing,
+    /// Everything there was.
+    Some,
+    /// As much as one read takes: there may be more.
+    More,
+}
+
+impl Found {
+    fn of(records: &[Record], read_bytes: usize) -> Self {
+        match records.iter().map(|record| record.payload.len()).sum::<usize>() {
+            _ if records.is_empty() => Self::Nothing,
+            // A read stops before the record that would exceed its bytes.
+            bytes if bytes >= read_bytes / 2 => Self::More,
+            _ => Self::Some,
+        }
     }
 }
 

@@ -64,7 +64,7 @@ impl Pipeline {
         let log = open_log(config, &registry, clock.clone())?;
         let streams: Arc<dyn Streams> = log.clone();
 
-        let mut supervisor = Supervisor::default();
+        let mut supervisor = Supervisor::new()?;
         if behind == Behind::Everything {
             let context = consume::Context {
                 streams: streams.clone(),
@@ -164,7 +164,8 @@ fn spawn_consumers(
         context.streams.clone(),
         RulesMetrics::register(registry)?,
         context.clock.clone(),
-    );
+    )
+    .append_bytes(config.streams.queue_bytes / 2);
     let consumer = consumer(config, "rules", StreamName::readings());
     supervisor.spawn(Stage::Rules, |stop| consume::run(context.clone(), consumer, effect, stop));
 

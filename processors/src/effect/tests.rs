@@ -5,7 +5,6 @@ use arrow::array::RecordBatch;
 use bytes::Bytes;
 use prometheus::Registry;
 use streams::consume::{self, ConsumerConfig, Context};
-use streams::dedupe::{Dedupe, Sources};
 use streams::memory::MemoryStreams;
 use streams::metrics::ConsumerMetrics;
 use streams::{Error, GroupName, Position, Read, StreamSpec};
@@ -16,6 +15,8 @@ use tokio::sync::{oneshot, watch};
 
 use super::*;
 use crate::testing::{batch, message, numbers, reading, rules, texts};
+
+mod flood;
 
 /// What the next submit does.
 #[derive(Debug)]
@@ -189,7 +190,8 @@ async fn a_flush_waits_for_durability() {
 #[tokio::test]
 async fn the_queue_is_bounded() {
     let (told, telling) = oneshot::channel();
-    let Setup { mut effect, .. } = setup([Reply::When(telling)]);
+    let Setup { effect, .. } = setup([Reply::When(telling)]);
+    let mut effect = effect.append_bytes(usize::MAX);
     // The first is in flight, the others wait behind it.
     for offset in 0..=limits::PENDING_RECORDS as u64 {
         effect.apply(delivered(offset, &[90.0])).await.unwrap();
@@ -243,106 +245,6 @@ async fn a_flush_is_wanted_by_age_and_by_number() {
         effect.apply(delivered(offset, &[20.0])).await.unwrap();
     }
     assert!(effect.wants_flush(Duration::from_secs(10)));
-}
-
-/// Texts that make alerts of 2 KiB, and more of them than several groups take at `BYTES`.
-const BYTES: usize = 40_000;
-
-fn flood(offset: u64) -> Delivered {
-    let text = "x".repeat(2_000);
-    let value = telemetry::Value::Text((&*text).into());
-    let batch = batch(&[message("d", None, vec![reading("state", value); 100])]);
-    Delivered { partition: 1, offset, appended_at: Timestamp::from_micros(0), batch }
-}
-
-/// A setup whose rule fires always.
-fn flooded(replies: impl IntoIterator<Item = Reply>) -> (RulesEffect, Arc<Scripted>) {
-    let streams = Scripted::new(replies);
-    let metrics = RulesMetrics::register(&Registry::new()).unwrap();
-    let clock = ManualClock::new(Timestamp::from_micros(0));
-    let rules = Arc::new(rules(&[("always", "true"), ("text", "value_text IS NOT NULL")]));
-    (RulesEffect::new(rules, streams.clone(), metrics, clock).append_bytes(BYTES), streams)
-}
-
-/// Source offset and index of all alerts written, in the order written.
-fn written_alerts(streams: &Scripted) -> Vec<(String, String)> {
-    let records = streams.written().into_iter().flatten().map(|append| decode(&append.payload));
-    let sources = |one: RecordBatch| {
-        texts(&one, alert::SOURCE_OFFSET).into_iter().zip(texts(&one, alert::SOURCE_INDEX)).collect::<Vec<_>>()
-    };
-    records.flat_map(sources).collect()
-}
-
-#[tokio::test]
-async fn a_flood_from_one_record_arrives_whole_and_in_order() {
-    let (mut effect, streams) = flooded([]);
-    for offset in [3, 4] {
-        effect.apply(flood(offset)).await.unwrap();
-    }
-    effect.flush(&[]).await.unwrap();
-    let expected: Vec<_> =
-        [3, 4].iter().flat_map(|offset| (0..200).map(move |at| (offset.to_string(), at.to_string()))).collect();
-    assert_eq!(written_alerts(&streams), expected);
-    let written = streams.written();
-    assert!(written.iter().flatten().count() > 10);
-    for group in written {
-        assert!(group.iter().map(|append| append.payload.len()).sum::<usize>() <= BYTES);
-    }
-}
-
-#[tokio::test]
-async fn a_flood_waits_inside_one_record_of_readings() {
-    let (told, telling) = oneshot::channel();
-    let (later_told, later_telling) = oneshot::channel();
-    let (mut effect, streams) = flooded([Reply::When(telling), Reply::When(later_telling)]);
-    let mut apply = effect.apply(flood(0));
-    assert!((&mut apply).now_or_never().is_none());
-    assert!(streams.written().is_empty());
-    told.send(Ok(())).unwrap();
-    // Only what fits goes on: one group in flight, one behind it.
-    assert!((&mut apply).now_or_never().is_none());
-    assert_eq!(streams.written().len(), 1);
-    later_told.send(Err(full())).unwrap();
-    apply.await.unwrap();
-    effect.flush(&[]).await.unwrap();
-    let expected: Vec<_> = (0..200).map(|at| ("0".to_owned(), at.to_string())).collect();
-    assert_eq!(written_alerts(&streams), expected);
-}
-
-/// Records that the rules append for a flood at offset 7, with records of at most `bytes`.
-async fn flood_records(bytes: usize) -> Vec<RecordBatch> {
-    let (effect, streams) = flooded([]);
-    let mut effect = effect.append_bytes(bytes);
-    effect.apply(flood(7)).await.unwrap();
-    effect.flush(&[]).await.unwrap();
-    streams.written().iter().flatten().map(|append| decode(&append.payload)).collect()
-}
-
-#[tokio::test]
-async fn a_replay_of_a_flood_goes_on_where_the_crash_cut_it() {
-    let first = flood_records(BYTES).await;
-    assert!(first.len() > 5);
-    assert_eq!(first, flood_records(BYTES).await);
-    let ids = |alerts: &RecordBatch| texts(alerts, alert::ALERT_ID);
-    let expected: Vec<String> = first.iter().flat_map(ids).collect();
-    // The second run may have been given another size of records.
-    for second in [first.clone(), flood_records(3 * BYTES).await] {
-        for cut in 0..=first.len() {
-            let mut dedupe = Dedupe::Sources(Sources::default());
-            let mut kept = Vec::new();
-            let mut left_out = 0;
-            for record in first[..cut].iter().chain(&second) {
-                let verdict = dedupe.check(record).unwrap();
-                left_out += verdict.duplicates;
-                kept.extend(match verdict.keep {
-                    Some(keep) => ids(&arrow::compute::filter_record_batch(record, &keep).unwrap()),
-                    None => ids(record),
-                });
-            }
-            assert_eq!(kept, expected, "cut after {cut} records");
-            assert_eq!(left_out, first[..cut].iter().map(|record| count(record.num_rows())).sum::<u64>());
-        }
-    }
 }
 
 /// Runs the rules over all that `streams` hold, as the process does.

@@ -202,7 +202,10 @@ fn a_flood_of_alerts_is_cut_into_batches_and_nothing_else() {
     for limit in [100_000, crate::limits::ALERT_BYTES_PER_RECORD] {
         let batches: Vec<_> = evaluation.alerts(limit).map(Result::unwrap).collect();
         assert!(batches.len() >= 2_000 * 8 * 1024 / limit, "{limit}: {}", batches.len());
-        assert_eq!(columns(&batches, alert::SOURCE_INDEX + 1), columns(&[whole.clone()], alert::SOURCE_INDEX + 1));
+        assert_eq!(
+            columns(&batches, alert::SOURCE_INDEX + 1),
+            columns(std::slice::from_ref(&whole), alert::SOURCE_INDEX + 1)
+        );
         let again: Vec<_> = rules.evaluate(0, 0, &batch).unwrap().alerts(limit).map(Result::unwrap).collect();
         assert_eq!(batches, again);
     }
