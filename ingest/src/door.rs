@@ -10,11 +10,10 @@ use streams::{StreamName, Streams};
 use telemetry::Clock;
 use telemetry::topic::{TemplateError, TopicTemplate};
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
 
 use crate::admission::Admission;
 use crate::config::{IngestConfig, OutOfBounds};
-use crate::intake::{Committer, IngestState, Intake, Unfit};
+use crate::intake::{CommitThread, Committer, IngestState, Intake, Unfit};
 use crate::metrics::IngestMetrics;
 use crate::mqtt::{Endpoint, Settings};
 
@@ -76,7 +75,7 @@ pub struct Ingest {
 #[derive(Debug)]
 struct Parts {
     endpoint: Endpoint,
-    committer: JoinHandle<()>,
+    committer: CommitThread,
 }
 
 impl Ingest {
@@ -102,7 +101,7 @@ impl Ingest {
         let intake = Intake::new(admission, partitions, config.open_group_bytes, clock, metrics);
         let committer = Committer::new(&intake, streams).map_err(threads::<Unfit>)?;
         let endpoint = Endpoint::start(listener, intake.clone(), settings(&config)).await.map_err(threads)?;
-        let committer = tokio::spawn(committer.run());
+        let committer = CommitThread::start(committer).map_err(threads)?;
         tracing::info!(%address, "mqtt endpoint listens");
         Ok(Self { address, drain: config.drain, intake, parts: Some(Parts { endpoint, committer }) })
     }
@@ -142,7 +141,7 @@ impl Ingest {
             endpoint.pause().await;
             self.intake.close();
             // Its result is told by `failed`.
-            (&mut committer).await.unwrap_or_default();
+            committer.ended().await;
             self.intake.ring();
             endpoint.gone().await;
         })
@@ -151,7 +150,7 @@ impl Ingest {
         if drained.is_err() {
             self.intake.fail("the deadline of the stop passed");
         }
-        committer.abort();
+        drop(committer);
         endpoint.stop().await;
         match (failed, drained) {
             (Some(why), _) => Err(StopError::Failed(why)),

@@ -51,18 +51,31 @@ pub(crate) struct HourRows {
 /// # Errors
 /// If a batch has not the columns of `spec`.
 pub(crate) fn arrange(rows: &PartitionRows, spec: &TableSpec) -> Result<Arranged, ArrowError> {
-    let mut records = Vec::with_capacity(rows.batches.len());
-    let mut count = 0;
-    for (offset, batch) in &rows.batches {
-        records.push((count, *offset));
-        count += batch.num_rows();
-    }
-    let columns = (0..spec.schema.fields().len()).map(|index| join(rows, index)).collect::<Result<Vec<_>, _>>()?;
+    let columns = (0..spec.schema.fields().len()).map(|index| join(&rows.batches, index));
+    let columns = columns.collect::<Result<Vec<_>, _>>()?;
     let keys = match (columns.get(spec.device_id), columns.get(spec.time)) {
         (Some(Joined::Dictionary(devices)), Some(Joined::Plain(times))) => sorted_keys(&devices.keys, micros(times)?),
         _ => return Err(ArrowError::SchemaError("device or time is not of its type, or null".to_owned())),
     };
-    Ok(Arranged { columns, keys, records })
+    Ok(Arranged { columns, keys, records: rows.records.clone() })
+}
+
+/// The rows of `batches`, of one schema, as one batch.
+///
+/// # Errors
+/// If a batch has other columns than the first.
+pub(crate) fn merge(batches: &[RecordBatch]) -> Result<RecordBatch, ArrowError> {
+    let Some(schema) = batches.first().map(RecordBatch::schema) else {
+        return Err(ArrowError::InvalidArgumentError("nothing to merge".to_owned()));
+    };
+    let rows = batches.iter().map(RecordBatch::num_rows).sum();
+    let columns = schema.fields().iter().enumerate().map(|(index, field)| match join(batches, index)? {
+        Joined::Null => Ok(new_null_array(field.data_type(), rows)),
+        Joined::Plain(array) => Ok(array),
+        Joined::Dictionary(unified) => column(unified.keys, &unified.values, field),
+    });
+    let columns = columns.collect::<Result<Vec<_>, ArrowError>>()?;
+    RecordBatch::try_new(schema, columns)
 }
 
 impl Arranged {
@@ -101,8 +114,10 @@ impl Arranged {
     }
 }
 
-fn join(rows: &PartitionRows, index: usize) -> Result<Joined, ArrowError> {
-    let columns: Vec<&ArrayRef> = rows.batches.iter().map(|(_, batch)| batch.column(index)).collect();
+fn join(batches: &[RecordBatch], index: usize) -> Result<Joined, ArrowError> {
+    let columns = batches.iter().map(|batch| batch.columns().get(index));
+    let columns: Option<Vec<&ArrayRef>> = columns.collect();
+    let columns = columns.ok_or_else(|| ArrowError::SchemaError(format!("a batch has no column {index}")))?;
     if columns.iter().all(|column| column.null_count() == column.len()) {
         return Ok(Joined::Null);
     }

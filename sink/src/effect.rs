@@ -78,7 +78,11 @@ impl TableSink {
         let bytes = bytes_of(&batch);
         let batch = self.spec.project(&batch)?;
         if batch.num_rows() > 0 {
-            self.buffer.push(partition, offset, batch, bytes, self.clock.monotonic());
+            let pushed = self.buffer.push(partition, offset, batch, bytes, self.clock.monotonic());
+            pushed.map_err(|error| SinkError::Columns {
+                context: "cannot merge rows".to_owned(),
+                source: error.into(),
+            })?;
         }
         self.show_buffer();
         Ok(())

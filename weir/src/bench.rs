@@ -50,13 +50,13 @@ pub(crate) async fn run(arguments: &Bench, clock: Arc<dyn Clock>) -> anyhow::Res
         eprintln!("measuring: {}", scenario.name);
         results.push(measure(&scenario, &directory, &clock).await?);
     }
-    eprintln!("measuring: latency at {LATENCY_RATE} messages/s, and fdatasync before and after");
-    let before = fdatasync::probe(&directory, &clock)?;
-    let latency = measure(&scenario("latency", Behind::Everything, 1, Some(LATENCY_RATE)), &directory, &clock).await?;
-    let after = fdatasync::probe(&directory, &clock)?;
+    eprintln!("measuring: latency at {LATENCY_RATE} messages/s, and fdatasync alone and beside it");
+    let alone = fdatasync::alone(&directory, &clock)?;
+    let scenario = scenario("latency", Behind::Everything, 1, Some(LATENCY_RATE));
+    let (latency, beside) = fdatasync::beside(&directory, &clock, measure(&scenario, &directory, &clock)).await?;
 
     std::fs::remove_dir_all(&directory).with_context(|| directory.display().to_string())?;
-    let figures = Figures::new(results, latency, [before, after]);
+    let figures = Figures::new(results, latency, alone, beside);
     if arguments.json {
         println!("{}", serde_json::to_string(&figures)?);
     } else {

@@ -7,6 +7,7 @@
 mod bell;
 mod committer;
 mod group;
+mod thread;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -22,6 +23,7 @@ use crate::metrics::IngestMetrics;
 pub(crate) use bell::Bell;
 pub(crate) use committer::{Committer, Unfit};
 use group::Group;
+pub(crate) use thread::CommitThread;
 
 /// A message as it arrived.
 #[derive(Clone, Copy, Debug)]

@@ -34,9 +34,10 @@ pub(crate) fn die_committing(fixture: &Fixture, applied: &Applied, passed: &[Pas
         recovery::open(&fixture.config, TableSpec::readings(), PARTITIONS, clock).unwrap().committer;
     let mut rows: BTreeMap<u32, PartitionRows> = BTreeMap::new();
     for (partition, records) in applied {
-        let batches =
-            records.iter().map(|(offset, rows)| (*offset, TableSpec::readings().project(&batch(rows)).unwrap()));
-        rows.insert(*partition, PartitionRows { batches: batches.collect() });
+        let of_partition = rows.entry(*partition).or_default();
+        for (offset, rows) in records {
+            of_partition.push(*offset, TableSpec::readings().project(&batch(rows)).unwrap()).unwrap();
+        }
     }
     let files = committer.stage(rows).unwrap();
     match death {

@@ -48,7 +48,7 @@ fn buffer(rows: usize, hours: i64) -> Buffer {
             builder.push(&message, time);
         }
         let batch = spec.project(&builder.finish()).unwrap();
-        buffer.push(u32::try_from(partition).unwrap(), offsets[partition], batch, 0, Duration::ZERO);
+        buffer.push(u32::try_from(partition).unwrap(), offsets[partition], batch, 0, Duration::ZERO).unwrap();
         offsets[partition] += 1;
     }
     buffer
@@ -109,7 +109,7 @@ async fn nanoseconds_a_row_to_apply() {
     let batches: Vec<_> = buffer(rows, 1).take().into_iter().collect();
     let at = clock.monotonic();
     for (partition, rows) in batches {
-        for (offset, batch) in rows.batches {
+        for (offset, batch) in (0..).zip(rows.batches) {
             sink.apply(delivered(partition, offset, batch)).await.unwrap();
         }
     }

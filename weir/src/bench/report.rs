@@ -13,33 +13,39 @@ pub(super) struct Figures {
     /// Endpoint and pipeline with single readings, then both with packs of ten.
     throughput: Vec<Measured>,
     latency: Measured,
-    /// Before and after the measurement of latency.
-    fdatasync: [Fdatasync; 2],
+    /// With nothing else going on.
+    fdatasync_alone: Fdatasync,
+    /// In another file, while latency was measured.
+    fdatasync_beside: Fdatasync,
     /// Acknowledged readings/s of the pipeline by those of the endpoint: single readings, packs of ten.
     acknowledged_ratio: Vec<f64>,
     /// The same until everything is in the table.
     stored_ratio: Vec<f64>,
-    /// p99 from PUBLISH to PUBACK by p99 of one fdatasync, the slower of the two probes.
-    puback_by_fdatasync: f64,
+    /// p99 from PUBLISH to PUBACK by p99 of one fdatasync alone.
+    puback_by_fdatasync_alone: f64,
+    /// The same by p99 of one fdatasync beside it.
+    puback_by_fdatasync_beside: f64,
     /// Highest of all measurements.
     peak_mebibytes: f64,
 }
 
 impl Figures {
-    pub(super) fn new(throughput: Vec<Measured>, latency: Measured, fdatasync: [Fdatasync; 2]) -> Self {
+    pub(super) fn new(throughput: Vec<Measured>, latency: Measured, alone: Fdatasync, beside: Fdatasync) -> Self {
         let ratio = |rate: fn(&Measured) -> f64| -> Vec<f64> {
             let pairs = throughput.chunks_exact(2);
             pairs.filter_map(|pair| Some(rate(pair.last()?) / rate(pair.first()?))).collect()
         };
         let (acknowledged_ratio, stored_ratio) = (ratio(Measured::acknowledged_rate), ratio(Measured::stored_rate));
-        let slowest = fdatasync.iter().map(|probe| probe.p99_microseconds).max().unwrap_or_default();
+        let puback_by = |probe: Fdatasync| f64::from(latency.load.latency.p99_micros) / probe.p99_microseconds as f64;
         let peak = throughput.iter().chain([&latency]).map(|measured| measured.peak_bytes).max().unwrap_or_default();
         Self {
-            puback_by_fdatasync: f64::from(latency.load.latency.p99_micros) / slowest as f64,
+            puback_by_fdatasync_alone: puback_by(alone),
+            puback_by_fdatasync_beside: puback_by(beside),
             peak_mebibytes: mebibytes(peak),
             throughput,
             latency,
-            fdatasync,
+            fdatasync_alone: alone,
+            fdatasync_beside: beside,
             acknowledged_ratio,
             stored_ratio,
         }
@@ -93,10 +99,16 @@ impl fmt::Display for Figures {
             "PUBLISH to PUBACK at {:.0} messages/s: p50 {} us, p99 {} us, max {} us",
             load.messages_per_second, load.latency.p50_micros, load.latency.p99_micros, load.latency.max_micros
         )?;
-        for (when, probe) in ["before", "after"].iter().zip(&self.fdatasync) {
-            writeln!(f, "one fdatasync {when}: p50 {} us, p99 {} us", probe.p50_microseconds, probe.p99_microseconds)?;
+        for (when, probe, ratio) in [
+            ("alone", self.fdatasync_alone, self.puback_by_fdatasync_alone),
+            ("beside it", self.fdatasync_beside, self.puback_by_fdatasync_beside),
+        ] {
+            let Fdatasync { p50_microseconds, p99_microseconds } = probe;
+            writeln!(
+                f,
+                "one fdatasync {when}: p50 {p50_microseconds} us, p99 {p99_microseconds} us; p99 PUBACK / p99 fdatasync: {ratio:.2}"
+            )?;
         }
-        writeln!(f, "p99 PUBACK / p99 fdatasync: {:.2}", self.puback_by_fdatasync)?;
         writeln!(f, "peak memory: {:.0} MiB", self.peak_mebibytes)
     }
 }
