@@ -32,8 +32,14 @@ pub(super) fn count(directory: &Path) -> anyhow::Result<TableCounts> {
     let by_log: BTreeSet<PathBuf> = table.files().iter().map(|file| file.path.clone()).collect();
     let mut by_folder = BTreeSet::new();
     parquet_files(directory, &mut by_folder)?;
-    if let Some(file) = by_log.symmetric_difference(&by_folder).next() {
-        bail!("{}: in only one of folder and log; is something writing to the table?", file.display());
+    if let Some(file) = by_folder.difference(&by_log).next() {
+        bail!(
+            "{}: not in the table's log: weir is running, or was killed and removes it at its next start; verify after a stop",
+            file.display()
+        );
+    }
+    if let Some(file) = by_log.difference(&by_folder).next() {
+        bail!("{}: in the table's log and not in its folder: somebody deleted it", file.display());
     }
     let mut counts = TableCounts::default();
     for file in &by_log {

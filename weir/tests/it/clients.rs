@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use crate::process::{Up, free_address, last_json, python, succeed, until};
+use crate::process::{Up, free_address, last_json, python, succeed, until, weir};
 
 fn publish(up: &Up, version: &str, topic: &str, payload: &str) {
     succeed(
@@ -55,4 +55,26 @@ fn mosquitto_sub_sees_live_readings() {
     assert!(subscriber.wait().unwrap().success());
     assert!(line.starts_with("weir/live/pump-7/temperature") && line.contains("20.25"), "{line}");
     up.stop();
+}
+
+#[test]
+#[ignore = "needs mosquitto"]
+fn the_fleet_publishes_to_mosquitto_as_well() {
+    let directory = tempfile::tempdir().unwrap();
+    let (broker, ledger) = (free_address(), directory.path().join("ledger.csv"));
+    let config = directory.path().join("mosquitto.conf");
+    std::fs::write(&config, format!("listener {} 127.0.0.1\nallow_anonymous true\n", broker.port())).unwrap();
+    let mut mosquitto = Command::new("mosquitto").arg("-c").arg(&config).spawn().unwrap();
+    until("mosquitto listens", || std::net::TcpStream::connect(broker).is_ok());
+    let fleet = weir()
+        .args(["simulate", "--mqtt", &broker.to_string(), "--devices", "20", "--rate", "200", "--for", "2s"])
+        .arg("--ledger")
+        .arg(&ledger)
+        .output();
+    mosquitto.kill().unwrap();
+    mosquitto.wait().unwrap();
+    assert!(fleet.unwrap().status.success(), "not everything was acknowledged");
+    let lines = std::fs::read_to_string(ledger).unwrap();
+    let acknowledged = lines.lines().skip(1).filter(|line| !line.ends_with(',')).count();
+    assert!(acknowledged > 200, "{acknowledged} of {} lines", lines.lines().count());
 }
