@@ -149,7 +149,7 @@ fn print(report: &Report, verdict: &Verdict, ledger: &Path) {
     println!();
     println!("query it:");
     println!(
-        "  duckdb -c \"SELECT metric, unit, count(*), round(avg(value), 2) FROM read_parquet('{}/**/*.parquet') GROUP BY ALL\"",
+        "  duckdb -c \"SELECT metric, unit, count(*), round(avg(value), 2) FROM read_parquet('{}/date=*/hour=*/*.parquet') GROUP BY ALL\"",
         report.table.display()
     );
 }
