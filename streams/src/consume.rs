@@ -26,10 +26,10 @@ const TICK: Duration = Duration::from_millis(50);
 /// How long records gather before the next read, unless more was waiting than one read takes: a trickle is
 /// read in batches, and leaves the cores to the door.
 const GATHER: Duration = Duration::from_millis(25);
-/// Up to so many records of one read, a consumer gives way after each: a thread of the door that woke meanwhile
-/// would otherwise wait for the rest of the time slice, milliseconds. With more it is behind, and must not: where
-/// other work keeps the cores busy, each time costs it milliseconds (measured: a lag of 30 s instead of 1).
-const TRICKLE: usize = 32;
+/// A consumer gives way after each record younger than this: a thread of the door that woke meanwhile would
+/// otherwise wait for the rest of the time slice, milliseconds. Behind it does not: where other work keeps the
+/// cores busy, each time costs it milliseconds (measured with two busy loops: a lag of 30 s).
+const BEHIND: Duration = Duration::from_millis(200);
 
 /// What a consumer group reads and how often it saves its position.
 #[derive(Clone, Debug)]
@@ -184,7 +184,6 @@ impl<E: Effect> Consumer<E> {
             let Some(lane) = self.lanes.get_mut(index) else { continue };
             let records = lane.read(&self.context, &self.config).await?;
             found = found.max(Found::of(&records, self.config.read_bytes));
-            let trickle = records.len() <= TRICKLE;
             for record in records {
                 let (partition, next) = (lane.partition.index, record.offset + 1);
                 let appended_at = record.appended_at;
@@ -193,7 +192,7 @@ impl<E: Effect> Consumer<E> {
                     self.effect.apply(delivered).await.map_err(|source| failed(&self.config, source))?;
                 }
                 lag.passed(partition, next, appended_at);
-                if trickle {
+                if self.context.clock.now().since(appended_at) < BEHIND {
                     std::thread::yield_now();
                 }
             }
