@@ -134,7 +134,7 @@ impl Default for Streams {
 
 impl Default for Sink {
     fn default() -> Self {
-        Self { roll_rows: 1_000_000, roll_bytes: 64 * 1024 * 1024, roll_age_seconds: 60.0 }
+        Self { roll_rows: 1_000_000, roll_bytes: 48 * 1024 * 1024, roll_age_seconds: 60.0 }
     }
 }
 
