@@ -17,9 +17,6 @@ use clap::Parser;
 use crate::cli::{Cli, Command};
 use crate::config::Config;
 
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> ExitCode {
     let cli = Cli::parse();
     logging::start(matches!(cli.command, Command::Up(_)));
