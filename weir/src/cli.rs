@@ -52,11 +52,9 @@ pub(crate) struct Addresses {
     pub(crate) http: Option<SocketAddr>,
 }
 
-/// `weir demo`.
+/// The simulated fleet, wherever one runs.
 #[derive(Args, Clone, Debug)]
-pub(crate) struct Demo {
-    #[command(flatten)]
-    pub(crate) addresses: Addresses,
+pub(crate) struct Fleet {
     /// Simulated devices
     #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub(crate) devices: u32,
@@ -66,12 +64,21 @@ pub(crate) struct Demo {
     /// Stop after this time, e.g. 30s, 5m [default: at Ctrl-C]
     #[arg(long = "for", value_name = "TIME", value_parser = duration)]
     pub(crate) duration: Option<Duration>,
-    /// Print the verdict as one JSON line, last on stdout
-    #[arg(long)]
-    pub(crate) json: bool,
     /// Seed of the fleet
     #[arg(long, default_value_t = 1)]
     pub(crate) seed: u64,
+}
+
+/// `weir demo`.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Demo {
+    #[command(flatten)]
+    pub(crate) addresses: Addresses,
+    #[command(flatten)]
+    pub(crate) fleet: Fleet,
+    /// Print the verdict as one JSON line, last on stdout
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 /// `weir up`.
@@ -96,18 +103,8 @@ pub(crate) struct Simulate {
     /// Ledger to write, one line a message
     #[arg(long, value_name = "FILE", default_value = "ledger.csv")]
     pub(crate) ledger: PathBuf,
-    /// Simulated devices
-    #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=100_000))]
-    pub(crate) devices: u32,
-    /// Messages per second of the whole fleet
-    #[arg(long, default_value_t = 2_000.0, value_parser = rate)]
-    pub(crate) rate: f64,
-    /// Stop after this time, e.g. 30s, 5m [default: at Ctrl-C]
-    #[arg(long = "for", value_name = "TIME", value_parser = duration)]
-    pub(crate) duration: Option<Duration>,
-    /// Seed of the fleet
-    #[arg(long, default_value_t = 1)]
-    pub(crate) seed: u64,
+    #[command(flatten)]
+    pub(crate) fleet: Fleet,
     /// How long to wait at the end for acknowledgements still missing
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = duration)]
     pub(crate) drain: Duration,

@@ -8,12 +8,15 @@ mod status;
 mod up;
 mod verify;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
+use processors::RuleSet;
+use simulator::FleetConfig;
 use telemetry::clock::SystemClock;
 
 use crate::bench;
-use crate::cli::{Addresses, Command};
+use crate::cli::{Addresses, Command, Fleet};
 use crate::config::Config;
 
 /// Runs `command`.
@@ -49,5 +52,25 @@ fn apply(config: &mut Config, flags: &Addresses) {
     }
     if let Some(http) = flags.http {
         config.http.listen = http;
+    }
+}
+
+/// The rules of the configured file, or `otherwise` where none is configured.
+fn rules(config: &Config, otherwise: RuleSet) -> anyhow::Result<RuleSet> {
+    let file = &config.rules.file;
+    if file.as_os_str().is_empty() { Ok(otherwise) } else { Ok(RuleSet::load(file)?) }
+}
+
+/// The fleet of `flags`, publishing to `mqtt` and writing `ledger`.
+fn fleet(flags: &Fleet, config: &Config, mqtt: String, ledger: PathBuf) -> FleetConfig {
+    FleetConfig {
+        mqtt,
+        devices: flags.devices,
+        rate: flags.rate,
+        duration: flags.duration,
+        seed: flags.seed,
+        ledger,
+        topic: config.mqtt.topic_template.clone(),
+        ..FleetConfig::default()
     }
 }

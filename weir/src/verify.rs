@@ -68,28 +68,35 @@ impl Verdict {
     }
 }
 
-/// Compares the ledger `file` with the table in `directory`.
-pub(crate) fn verify(file: &Path, directory: &Path) -> anyhow::Result<Verdict> {
-    let ledger = ledger::read(file).with_context(|| format!("ledger {}", file.display()))?;
-    let counts = table::count(directory).with_context(|| format!("table {}", directory.display()))?;
-    Ok(compare(&ledger, &counts))
+/// The messages of the ledger `file`.
+pub(crate) fn read_ledger(file: &Path) -> anyhow::Result<Ledger> {
+    ledger::read(file).with_context(|| format!("ledger {}", file.display()))
 }
 
-/// Rows of the table in `directory` that belong to the runs of the ledger `file`.
-pub(crate) fn stored_rows(file: &Path, directory: &Path) -> anyhow::Result<u64> {
-    let ledger = ledger::read(file).with_context(|| format!("ledger {}", file.display()))?;
-    let counts = table::count(directory).with_context(|| format!("table {}", directory.display()))?;
+/// Compares `ledger` with the table in `directory`.
+pub(crate) fn verify(ledger: &Ledger, directory: &Path) -> anyhow::Result<Verdict> {
+    Ok(compare(ledger, &count(directory)?))
+}
+
+/// Rows of the table in `directory` that belong to the runs of `ledger`.
+pub(crate) fn stored_rows(ledger: &Ledger, directory: &Path) -> anyhow::Result<u64> {
+    let counts = count(directory)?;
     Ok(ledger.keys().filter_map(|run| counts.runs.get(run)).flat_map(BTreeMap::values).sum())
+}
+
+fn count(directory: &Path) -> anyhow::Result<TableCounts> {
+    table::count(directory).with_context(|| format!("table {}", directory.display()))
 }
 
 /// One message by the ledger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Message {
+pub(crate) struct Message {
     readings: u64,
     acknowledged: bool,
 }
 
-type Ledger = BTreeMap<Run, BTreeMap<i64, Message>>;
+/// Messages of a ledger, by run and sequence number.
+pub(crate) type Ledger = BTreeMap<Run, BTreeMap<i64, Message>>;
 
 fn compare(ledger: &Ledger, table: &TableCounts) -> Verdict {
     let mut verdict = Verdict { table_rows: table.rows, ..Verdict::default() };

@@ -8,12 +8,12 @@ use std::time::Duration;
 use anyhow::Context;
 use processors::RuleSet;
 use serde::Serialize;
-use simulator::{FleetConfig, Progress, Summary};
+use simulator::{Progress, Summary};
 use telemetry::Clock;
 use tokio::sync::watch;
 
 use super::{signals, status, verify as verify_command};
-use crate::cli::Demo;
+use crate::cli::{Demo, Fleet};
 use crate::config::{Config, Sink};
 use crate::verify::{self, Verdict};
 use crate::wiring::{self, Behind, Pipeline};
@@ -38,10 +38,7 @@ pub(crate) async fn run(arguments: Demo, mut config: Config, clock: Arc<dyn Cloc
     if config.sink.roll_age_seconds == Sink::default().roll_age_seconds {
         config.sink.roll_age_seconds = ROLL_AGE_SECONDS;
     }
-    let rules = match &config.rules.file {
-        file if file.as_os_str().is_empty() => RuleSet::parse(processors::SAMPLE_RULES, "sample rules")?,
-        file => RuleSet::load(file)?,
-    };
+    let rules = super::rules(&config, RuleSet::parse(processors::SAMPLE_RULES, "sample rules")?)?;
     let started = clock.monotonic();
     let mut pipeline = Pipeline::start(&config, rules, Behind::Everything, clock.clone()).await?;
     let ledger = ledger_path(&config.data.dir, clock.now().as_micros())?;
@@ -49,15 +46,7 @@ pub(crate) async fn run(arguments: Demo, mut config: Config, clock: Arc<dyn Cloc
 
     let progress = Arc::new(Progress::default());
     let (stop, stopped) = watch::channel(false);
-    let fleet = FleetConfig {
-        mqtt: pipeline.mqtt.to_string(),
-        devices: arguments.devices,
-        rate: arguments.rate,
-        duration: arguments.duration,
-        seed: arguments.seed,
-        ledger: ledger.clone(),
-        ..FleetConfig::default()
-    };
+    let fleet = super::fleet(&arguments.fleet, &config, pipeline.mqtt.to_string(), ledger.clone());
     let fleet = simulator::fleet::run(fleet, clock.clone(), stopped, progress.clone());
     let signal = async {
         let asked = signals::stop().await;
@@ -65,7 +54,7 @@ pub(crate) async fn run(arguments: Demo, mut config: Config, clock: Arc<dyn Cloc
         asked
     };
     let registry = pipeline.registry.clone();
-    let watch = status::show(&registry, &progress, arguments.duration, &clock);
+    let watch = status::show(&registry, &progress, arguments.fleet.duration, &clock);
     let summary = tokio::select! {
         summary = with_background(fleet, signal, watch) => summary.context("simulated fleet")?,
         error = pipeline.failed() => return Err(error),
@@ -74,8 +63,9 @@ pub(crate) async fn run(arguments: Demo, mut config: Config, clock: Arc<dyn Cloc
     pipeline.stop().await?;
 
     let readings = wiring::table(&config, "readings");
-    let verdict = verify::verify(&ledger, &readings)?;
-    let alerts = verify::stored_rows(&ledger, &wiring::table(&config, "alerts"))?;
+    let sent = verify::read_ledger(&ledger)?;
+    let verdict = verify::verify(&sent, &readings)?;
+    let alerts = verify::stored_rows(&sent, &wiring::table(&config, "alerts"))?;
     let report = report(&summary, &verdict, alerts, published_for, readings);
     if arguments.json {
         println!("{}", serde_json::to_string(&report)?);
@@ -117,8 +107,9 @@ fn ledger_path(data: &Path, now_micros: i64) -> anyhow::Result<PathBuf> {
 fn greet(arguments: &Demo, pipeline: &Pipeline) {
     eprintln!("MQTT     {}   (watch: mosquitto_sub -t 'weir/live/#' -p {})", pipeline.mqtt, pipeline.mqtt.port());
     eprintln!("metrics  http://{}/metrics", pipeline.http);
-    let end = arguments.duration.map_or("until Ctrl-C".to_owned(), |time| format!("for {} s", time.as_secs_f64()));
-    eprintln!("{} devices, {} messages/s, {end}", arguments.devices, arguments.rate);
+    let Fleet { devices, rate, duration, .. } = arguments.fleet;
+    let end = duration.map_or("until Ctrl-C".to_owned(), |time| format!("for {} s", time.as_secs_f64()));
+    eprintln!("{devices} devices, {rate} messages/s, {end}");
 }
 
 fn report(summary: &Summary, verdict: &Verdict, alerts: u64, published_for: Duration, table: PathBuf) -> Report {

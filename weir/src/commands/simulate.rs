@@ -42,17 +42,8 @@ pub(crate) async fn run(arguments: Simulate, config: &Config, clock: Arc<dyn Clo
 }
 
 fn fleet(arguments: &Simulate, config: &Config) -> FleetConfig {
-    FleetConfig {
-        mqtt: arguments.mqtt.clone(),
-        devices: arguments.devices,
-        rate: arguments.rate,
-        duration: arguments.duration,
-        seed: arguments.seed,
-        ledger: arguments.ledger.clone(),
-        drain: arguments.drain,
-        topic: config.mqtt.topic_template.clone(),
-        ..FleetConfig::default()
-    }
+    let fleet = super::fleet(&arguments.fleet, config, arguments.mqtt.clone(), arguments.ledger.clone());
+    FleetConfig { drain: arguments.drain, ..fleet }
 }
 
 fn replay(arguments: &Simulate, config: &Config) -> anyhow::Result<ReplayConfig> {

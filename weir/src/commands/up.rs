@@ -16,10 +16,7 @@ pub(crate) async fn run(arguments: Up, mut config: Config, clock: Arc<dyn Clock>
     if let Some(rules) = arguments.rules {
         config.rules.file = rules;
     }
-    let rules = match &config.rules.file {
-        file if file.as_os_str().is_empty() => RuleSet::empty(),
-        file => RuleSet::load(file)?,
-    };
+    let rules = super::rules(&config, RuleSet::empty())?;
     let behind = if arguments.bare { Behind::Nothing } else { Behind::Everything };
     let mut pipeline = Pipeline::start(&config, rules, behind, clock).await?;
     tokio::select! {

@@ -10,7 +10,7 @@ const NAMED: usize = 10;
 
 /// Prints the comparison; success if the promise was kept.
 pub(crate) fn run(arguments: &Verify) -> anyhow::Result<ExitCode> {
-    let verdict = verify::verify(&arguments.ledger, &arguments.table)?;
+    let verdict = verify::verify(&verify::read_ledger(&arguments.ledger)?, &arguments.table)?;
     if arguments.json {
         println!("{}", json(&verdict));
     } else {
