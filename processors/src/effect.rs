@@ -9,6 +9,7 @@ use arrow::array::RecordBatch;
 use async_trait::async_trait;
 use futures::FutureExt;
 use streams::consume::{Delivered, Effect, EffectError, Passed};
+use streams::faults::{Point, point};
 use streams::{Append, AppendError, Partition, StreamName, Streams, Ticket};
 use telemetry::{Clock, ipc, schema};
 
@@ -184,7 +185,10 @@ impl RulesEffect {
     async fn settle(&mut self, result: Result<Vec<u64>, AppendError>) -> Result<(), EffectError> {
         let Some(group) = self.in_flight.take() else { return Ok(()) };
         match result {
-            Ok(_) => Ok(()),
+            Ok(_) => {
+                point(Point::AlertsAppended);
+                Ok(())
+            }
             Err(AppendError::Full { used, quota }) => {
                 self.metrics.waits.inc();
                 tracing::warn!(used, quota, "streams are full, alerts wait");
@@ -197,6 +201,7 @@ impl RulesEffect {
 
     /// Puts `records` in flight; waits while the streams are full, because a lost alert cannot be made up.
     async fn submit(&mut self, records: Vec<Append>) -> Result<(), EffectError> {
+        point(Point::AlertsAppend);
         let (mut pause, longest) = FULL_PAUSE;
         loop {
             match self.streams.submit(records.clone()).await {

@@ -19,6 +19,7 @@ use self::lag::Lag;
 use self::lane::Lane;
 use crate::contract::{Error, GroupName, Partition, Record, StreamName, Streams};
 use crate::dedupe::Dedupe;
+use crate::faults::{Tooth, tooth};
 use crate::metrics::ConsumerMetrics;
 
 /// How often timers are looked at when nothing arrives.
@@ -207,6 +208,9 @@ impl<E: Effect> Consumer<E> {
         // Without anything to flush the position still moves on, past what was seen before.
         let moved = !self.unflushed && commit_due && self.lanes.iter().any(Lane::moved);
         if self.effect.wants_flush(now) || moved {
+            if tooth(Tooth::PositionBeforeEffect) {
+                self.commit_positions().await?;
+            }
             self.flush().await?;
             if commit_due {
                 self.commit_positions().await?;
@@ -335,6 +339,7 @@ impl EffectError {
 fn dedupe_of(stream: &StreamName) -> Option<Dedupe> {
     match stream.as_str() {
         "readings" => Some(Dedupe::Devices(crate::dedupe::Devices::default())),
+        "alerts" if tooth(Tooth::AlertsRepeated) => None,
         "alerts" => Some(Dedupe::Sources(crate::dedupe::Sources::default())),
         _ => None,
     }

@@ -3,12 +3,13 @@
 //! Not a broker: nobody outside the process speaks to it. In reading order: [`contract`] (what every
 //! backend promises), [`log`] (the embedded log), [`memory`] (the model it is compared with),
 //! [`dedupe`] (which messages were seen before), [`consume`] (the one loop every consumer runs),
-//! [`conformance`] (the suite every backend passes), [`metrics`].
+//! [`conformance`] (the suite every backend passes), [`metrics`], [`faults`] (what the harness makes go wrong).
 
 pub mod conformance;
 pub mod consume;
 pub mod contract;
 pub mod dedupe;
+pub mod faults;
 pub mod log;
 pub mod memory;
 pub mod metrics;

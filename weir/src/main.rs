@@ -20,6 +20,9 @@ use crate::config::Config;
 fn main() -> ExitCode {
     let cli = Cli::parse();
     logging::start(matches!(cli.command, Command::Up(_)));
+    if cfg!(feature = "faults") {
+        tracing::warn!("built with faults and planted bugs for chaos/: not for data that anybody needs");
+    }
     match run(cli) {
         Ok(code) => code,
         Err(error) => {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use streams::faults::{Point, Tooth, point, tooth};
 use streams::{Append, AppendError, Streams, Ticket};
 
 use super::group::{Encoders, Group, Tally};
@@ -116,6 +117,7 @@ impl Committer {
             return Ok(());
         }
         let Some(mut taken) = self.shared.take(&mut self.spare)? else { return Ok(()) };
+        point(Point::GroupTaken);
         let flight = Flight {
             group: taken.number,
             tally: taken.tally,
@@ -145,6 +147,10 @@ impl Committer {
             match self.streams.submit(flight.appends.clone()).await {
                 Ok(ticket) => {
                     flight.stage = Stage::Submitted(ticket);
+                    if tooth(Tooth::AckBeforeSync) {
+                        self.shared.set_durable(flight.group);
+                        self.shared.ring();
+                    }
                     set_accepting(&self.shared);
                 }
                 Err(AppendError::Full { used, quota }) => {

@@ -14,6 +14,7 @@ use ntex::io::{Io, IoRef, IoStatusUpdate, RecvError};
 use ntex::time::Seconds;
 use ntex::util::BytePages;
 use ntex_mqtt::v5::codec::DisconnectReasonCode as Code;
+use streams::faults::{Point, Tooth, point, tooth};
 use telemetry::Reason;
 use telemetry::topic::Filter;
 
@@ -263,10 +264,11 @@ impl Connection {
     /// Writes every acknowledgement owed up to group `durable`.
     pub(super) fn acknowledge(&self, durable: u64) -> Sent {
         let mut debts = self.debts.borrow_mut();
-        let due = debts.due(durable);
+        let due = debts.due(durable + u64::from(tooth(Tooth::StaleAck)));
         if due == 0 {
             return Sent::default();
         }
+        point(Point::AckWrite);
         // An error means that the connection is closing: what is owed is forgiven at its end.
         let sent = self.io.with_write_buf(|buffer| debts.pay(due, buffer)).unwrap_or_default();
         drop(debts);

@@ -14,6 +14,7 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::errors::ParquetError;
 use parquet::file::properties::WriterProperties;
+use streams::faults::{Point, point};
 
 use super::action::Action;
 use super::log::Snapshot;
@@ -45,6 +46,7 @@ pub(crate) fn write(log: &Path, snapshot: Snapshot, staged: &Path) -> Result<(),
         }
         other => other.map_err(SinkError::io("cannot publish", &path))?,
     }
+    point(Point::CheckpointNamed);
     durable::sync_dir(log)?;
     let pointer = serde_json::json!({ "version": version, "size": actions.len() });
     durable::write_new(staged, pointer.to_string().as_bytes())?;

@@ -5,6 +5,8 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use streams::faults::{Point, Tooth, point, tooth};
+
 use super::action::{Action, Add, Metadata, Protocol, Remove, Txn};
 use super::{PROTOCOL, checkpoint};
 use crate::durable;
@@ -46,11 +48,17 @@ pub(crate) fn write_commit(log: &Path, version: u64, actions: &[Action], staged:
         lines.push(b'\n');
     }
     durable::write_new(staged, &lines)?;
+    point(Point::DeltaStaged);
     durable::publish(staged, &path).map_err(|source| match source.kind() {
         io::ErrorKind::AlreadyExists => SinkError::Conflict { path: path.clone() },
         _ => SinkError::io("cannot publish", &path)(source),
     })?;
-    durable::sync_dir(log)
+    point(Point::DeltaNamed);
+    if !tooth(Tooth::DeltaDirectorySyncSkipped) {
+        durable::sync_dir(log)?;
+    }
+    point(Point::DeltaSynced);
+    Ok(())
 }
 
 impl Snapshot {

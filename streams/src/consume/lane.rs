@@ -8,6 +8,7 @@ use telemetry::schema;
 use super::{ConsumeError, ConsumerConfig, Context, Delivered, Passed, dedupe_of};
 use crate::contract::{Error, Partition, Position, Record};
 use crate::dedupe::Dedupe;
+use crate::faults::{Tooth, tooth};
 
 pub(super) struct Lane {
     pub(super) partition: Partition,
@@ -51,7 +52,7 @@ impl Lane {
             reason,
         };
         let mut dedupe = dedupe_of(&config.stream);
-        if let Some(dedupe) = &mut dedupe {
+        if let Some(dedupe) = dedupe.as_mut().filter(|_| !tooth(Tooth::DedupeForgotten)) {
             dedupe.restore(&position.state).map_err(|error| undecodable(error.to_string()))?;
         }
         let decoder = Decoder::new(schema_of(config)).map_err(|error| undecodable(error.to_string()))?;

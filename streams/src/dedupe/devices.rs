@@ -15,6 +15,7 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 use telemetry::schema::reading;
 
 use super::{StateError, Verdict};
+use crate::faults::{Tooth, tooth};
 
 /// Ranges of sequence numbers kept per boot.
 pub(super) const RANGES: usize = 64;
@@ -208,7 +209,8 @@ impl Boot {
         // First range that ends at or after `seq - 1`: it holds `seq`, touches it, or lies after it.
         let at = self.ranges.partition_point(|(_, last)| last.saturating_add(1) < seq);
         let before = self.ranges.get(at).copied();
-        if before.is_some_and(|(first, last)| first <= seq && seq <= last) {
+        let late = tooth(Tooth::LateDropped) && self.ranges.last().is_some_and(|(_, last)| seq < *last);
+        if late || before.is_some_and(|(first, last)| first <= seq && seq <= last) {
             return Sighting::Seen;
         }
         if seq < self.forgotten_below {

@@ -51,6 +51,7 @@ pub use metrics::LogMetrics;
 pub use recover::Recovery;
 
 use crate::contract::{Append, AppendError, Error, GroupName, Partition, Position, Read, StreamSpec, Streams, Ticket};
+use crate::faults::{Point, point};
 use disk::{Disk, RealDisk};
 use manifest::{Layout, Place};
 use positions::Positions;
@@ -278,7 +279,9 @@ impl Streams for EmbeddedLog {
         }
         let (shared, group) = (self.shared.clone(), group.clone());
         blocking(move || {
+            point(Point::PositionCommit);
             shared.positions.commit(&group, &placed, |slot| shared.view().bounds(slot))?;
+            point(Point::PositionCommitted);
             shared.queue.nudge();
             Ok(())
         })

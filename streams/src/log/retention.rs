@@ -6,6 +6,7 @@ use telemetry::Timestamp;
 
 use super::config::LogConfig;
 use super::view::{Sealed, at};
+use crate::faults::{Tooth, tooth};
 
 /// Whether the oldest segment may be deleted. `active_starts` are the next offsets when the active segment
 /// began, `passed` the lowest position in each slot, `used` the bytes of all segments.
@@ -29,8 +30,9 @@ pub(super) fn expired(
 
 /// Whether all records from `starts` to `ends` were passed by every group registered in their partition.
 pub(super) fn all_passed(starts: &[u64], ends: &[u64], passed: &[Option<u64>]) -> bool {
-    passed.iter().enumerate().all(|(slot, passed)| {
-        let (start, end) = (at(starts, slot), at(ends, slot));
-        start == end || passed.is_none_or(|passed| passed >= end)
-    })
+    tooth(Tooth::RetentionIgnoresConsumers)
+        || passed.iter().enumerate().all(|(slot, passed)| {
+            let (start, end) = (at(starts, slot), at(ends, slot));
+            start == end || passed.is_none_or(|passed| passed >= end)
+        })
 }

@@ -9,6 +9,7 @@ use super::disk::Disk;
 use super::format::SegmentHeader;
 use super::shared::Paths;
 use super::view::Active;
+use crate::faults::{Point, Tooth, point, tooth};
 
 /// Creates the segment of `header`, and makes it and its name durable.
 pub(super) fn begin(disk: &dyn Disk, paths: &Paths, header: SegmentHeader) -> io::Result<Active> {
@@ -16,7 +17,10 @@ pub(super) fn begin(disk: &dyn Disk, paths: &Paths, header: SegmentHeader) -> io
     let file = disk.create(&paths.segment(header.number))?;
     disk.write_at(&file, &bytes, 0)?;
     disk.sync(&file)?;
-    disk.sync_dir(&paths.segments())?;
+    point(Point::SegmentNamed);
+    if !tooth(Tooth::LogDirectorySyncSkipped) {
+        disk.sync_dir(&paths.segments())?;
+    }
     Ok(Active {
         number: header.number,
         file: Arc::new(file),

@@ -23,6 +23,7 @@ use super::segment;
 use super::shared::Shared;
 use super::view::{Active, Sealed};
 use crate::contract::{AppendError, StreamName};
+use crate::faults::{Point, Tooth, point, tooth};
 
 /// How often retention looks at ages when nothing else makes it look.
 const MAINTAIN_EVERY: Duration = Duration::from_secs(10);
@@ -162,11 +163,27 @@ impl Writer {
 
     fn write(&self) -> Result<(), Stopped> {
         let (disk, clock) = (&self.shared.disk, &self.shared.clock);
-        disk.write_at(&self.file, &self.buffer, self.bytes).map_err(stopped("write", &self.file))?;
+        point(Point::LogWrite);
+        let written = disk.write_at(&self.file, &self.buffer, self.bytes);
+        if !tooth(Tooth::WriteErrorIgnored) {
+            written.map_err(stopped("write", &self.file))?;
+        }
+        point(Point::LogWritten);
         let began = clock.monotonic();
-        disk.sync(&self.file).map_err(stopped("sync", &self.file))?;
+        self.sync().map_err(stopped("sync", &self.file))?;
+        point(Point::LogSynced);
         self.shared.metrics.sync_seconds.observe(clock.monotonic().saturating_sub(began).as_secs_f64());
         Ok(())
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        if tooth(Tooth::LogSyncSkipped) {
+            return Ok(());
+        }
+        match self.shared.disk.sync(&self.file) {
+            Err(_) if tooth(Tooth::SyncRetried) => self.shared.disk.sync(&self.file),
+            synced => synced,
+        }
     }
 
     /// Shows what is durable now to readers.
@@ -206,11 +223,13 @@ impl Writer {
     /// Seals the active segment and begins the next. The index is durable before the next segment's name is.
     fn roll(&mut self) -> Result<(), Stopped> {
         let shared = self.shared.clone();
+        point(Point::SegmentSeal);
         let index = shared.view().active.index(&self.next, self.next_group);
         let path = shared.paths.index(self.segment);
         let index_bytes = index
             .write(shared.disk.as_ref(), &path, shared.layout.log_id, self.segment)
             .map_err(|error| Stopped(format!("write index {}: {error}", path.display())))?;
+        point(Point::SegmentIndexed);
         let (log_id, number) = (shared.layout.log_id, self.segment + 1);
         let header = SegmentHeader { log_id, number, first_group: self.next_group, starts: self.next.clone() };
         let active = segment::begin(shared.disk.as_ref(), &shared.paths, header)
@@ -261,6 +280,7 @@ impl Writer {
         if let Err(error) = disk.remove(&shared.paths.index(oldest.number)) {
             tracing::warn!(segment = oldest.number, %error, "cannot delete index, the next start removes it");
         }
+        point(Point::SegmentRemoved);
         let segments = shared.paths.segments();
         disk.sync_dir(&segments).map_err(|error| Stopped(format!("sync {}: {error}", segments.display())))?;
         shared.used.fetch_sub(oldest.bytes, Ordering::Relaxed);
