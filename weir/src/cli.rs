@@ -33,6 +33,10 @@ pub(crate) enum Command {
     Bench(Bench),
     /// Print the configuration in force
     Config(Addresses),
+    /// What the harness in chaos/ asks of this binary
+    #[cfg(feature = "faults")]
+    #[command(hide = true)]
+    Faults(crate::commands::faults::Faults),
     /// Generate load as `weir bench` does, print a JSON report
     #[command(hide = true)]
     Load(Load),

@@ -1,6 +1,8 @@
 //! The commands, one file each.
 
 mod demo;
+#[cfg(feature = "faults")]
+pub(crate) mod faults;
 mod load;
 mod signals;
 mod simulate;
@@ -39,6 +41,8 @@ pub(crate) async fn run(command: Command, mut config: Config) -> anyhow::Result<
             print!("{}", config.to_toml()?);
             Ok(ExitCode::SUCCESS)
         }
+        #[cfg(feature = "faults")]
+        Command::Faults(arguments) => faults::run(&arguments),
         Command::Load(arguments) => load::run(arguments, clock).await,
     }
 }
