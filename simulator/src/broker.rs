@@ -26,6 +26,8 @@ pub(crate) enum Action {
     Ack,
     /// Never acknowledges it.
     Withhold,
+    /// Answers nothing any more on this connection, pings neither, and leaves it open.
+    Deaf,
     /// Acknowledges it later, before those that were held before it.
     Hold,
     /// Acknowledges it, then those held, the last first.
@@ -42,6 +44,8 @@ pub(crate) enum Action {
 #[derive(Clone, Debug)]
 pub(crate) struct Received {
     pub(crate) connection: u64,
+    /// Client id of the connection.
+    pub(crate) client: String,
     pub(crate) topic: String,
     pub(crate) payload: Bytes,
     pub(crate) acknowledged: bool,
@@ -107,21 +111,27 @@ async fn serve(
 ) -> std::io::Result<()> {
     stream.set_nodelay(true)?;
     let (mut incoming, mut publish) = (BytesMut::new(), 0);
+    let (mut client, mut deaf) = (String::new(), false);
     let mut held: Vec<u16> = Vec::new();
     loop {
         let mut answers = BytesMut::new();
         let mut drop_after = false;
         while let Ok(packet) = Packet::read(&mut incoming, 10_000_000) {
             let (id, action) = match packet {
-                Packet::Connect(_) => (None, script(Moment { connection, publish: 0 })),
+                Packet::Connect(packet) => {
+                    client = packet.client_id;
+                    (None, script(Moment { connection, publish: 0 }))
+                }
                 Packet::Publish(packet) => {
                     publish += 1;
                     let action = script(Moment { connection, publish });
-                    let acknowledged = !matches!(action, Action::Withhold | Action::Drop);
+                    let acknowledged = !deaf && !matches!(action, Action::Withhold | Action::Drop | Action::Deaf);
+                    let client = client.clone();
                     let (topic, payload) = (packet.topic, packet.payload);
-                    all.lock().unwrap().push(Received { connection, topic, payload, acknowledged });
+                    all.lock().unwrap().push(Received { connection, client, topic, payload, acknowledged });
                     (Some(packet.pkid), action)
                 }
+                Packet::PingReq if deaf => continue,
                 Packet::PingReq => {
                     Packet::PingResp.write(&mut answers, 100).unwrap();
                     continue;
@@ -129,7 +139,9 @@ async fn serve(
                 Packet::Disconnect => return Ok(()),
                 other => panic!("a publisher sent {other:?}"),
             };
+            deaf |= action == Action::Deaf;
             match action {
+                _ if deaf => continue,
                 Action::Drop => {
                     drop_after = true;
                     break;

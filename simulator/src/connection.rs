@@ -11,8 +11,6 @@ use tokio::net::TcpStream;
 
 use crate::packet::{self, Incoming};
 
-/// From the first SYN to CONNACK.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// For DISCONNECT, which nobody waits for, to leave.
 const DISCONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// Largest packet of our own apart from PUBLISH.
@@ -25,8 +23,8 @@ pub(crate) enum Error {
     Io(#[from] io::Error),
     #[error("closed by the server")]
     Closed,
-    #[error("no answer to the connect within {CONNECT_TIMEOUT:?}")]
-    NoAnswer,
+    #[error("no answer to the connect within {0:?}")]
+    NoAnswer(Duration),
     #[error("refused by the server: {0:?}")]
     Refused(ConnectReturnCode),
     #[error("the server sent what is no MQTT 3.1.1: {0}")]
@@ -49,17 +47,18 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    /// Connects to `address` (`host:port`) as `client_id`, with a clean session. `read_size`: bytes to read
-    /// at once, four a PUBACK.
+    /// Connects to `address` (`host:port`) as `client_id`, with a clean session, `within` that time from the first
+    /// SYN to CONNACK. `read_size`: bytes to read at once, four a PUBACK.
     pub(crate) async fn open(
         address: &str,
         client_id: &str,
         keep_alive: Duration,
         read_size: usize,
+        within: Duration,
     ) -> Result<Self, Error> {
-        tokio::time::timeout(CONNECT_TIMEOUT, handshake(address, client_id, keep_alive, read_size))
+        tokio::time::timeout(within, handshake(address, client_id, keep_alive, read_size))
             .await
-            .unwrap_or(Err(Error::NoAnswer))
+            .unwrap_or(Err(Error::NoAnswer(within)))
     }
 
     /// Waits until something was read, or a part of `outgoing` was written. Nothing is lost if the future is

@@ -20,14 +20,16 @@ use telemetry::{Clock, Timestamp};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use crate::backoff::Backoff;
+use crate::backoff::{self, Backoff};
 use crate::identity;
-use crate::ledger;
+use crate::mischief::Mischief;
 use crate::outbox;
+use crate::patience::{self, Patience};
 use crate::progress::{Progress, Summary};
-use crate::publisher::{Device, Patience, Publisher, Run};
+use crate::publisher::{Device, Habits, Publisher, Run};
+use crate::witness;
 
-use device::Simulated;
+use device::{Character, Restarts, Schedule, Simulated};
 pub use signals::METRICS;
 
 /// Which fleet publishes what, where and for how long.
@@ -58,6 +60,21 @@ pub struct FleetConfig {
     pub in_flight: usize,
     /// How long to wait for PUBACKs at the end.
     pub drain: Duration,
+    /// File of everything sent, one line a reading; one that exists is continued.
+    pub sent: Option<PathBuf>,
+    /// How long a device waits for an acknowledgement, or for anything at all, before it gives its connection up
+    /// and opens a new one with the same client id; from 100 ms.
+    pub patience: Duration,
+    /// Longest pause between two attempts to connect; the first pauses are shorter, 25 to 50 ms.
+    pub reconnect_within: Duration,
+    /// Share of the messages that are sent badly, 0 to 1: twice, out of order, or late.
+    pub mischief: f64,
+    /// The clock of each device is wrong by an amount drawn from minus to plus this.
+    pub skew: Duration,
+    /// Each device restarts in this time: its connection is lost, `boot` is one more, numbers begin again, and
+    /// what is not acknowledged is kept. From 2 s, so that boots never outrun the clock and a later run begins
+    /// with higher ones.
+    pub boot_each: Option<Duration>,
 }
 
 impl Default for FleetConfig {
@@ -75,10 +92,18 @@ impl Default for FleetConfig {
             ledger: "ledger.csv".into(),
             in_flight: 64,
             drain: Duration::from_secs(30),
+            sent: None,
+            patience: patience::USUAL,
+            reconnect_within: backoff::USUAL_LONGEST,
+            mischief: 0.0,
+            skew: Duration::ZERO,
+            boot_each: None,
         }
     }
 }
 
+/// The shortest time between restarts.
+const BOOT_EACH_LEAST: Duration = Duration::from_secs(2);
 /// One device in this many speaks flat JSON, the others SenML.
 const FLAT_ONE_IN: u32 = 5;
 /// Connections are opened one after the other, this far apart: a server's backlog is limited.
@@ -88,7 +113,7 @@ const CONNECT_APART: Duration = Duration::from_micros(500);
 /// acknowledged yet. A connection that fails is opened again, for ever.
 ///
 /// # Errors
-/// If the configuration makes no sense, or the ledger cannot be written; not if the server cannot be reached.
+/// If the configuration makes no sense, or the ledger or the file of what is sent cannot be written; not if the server cannot be reached.
 pub async fn run(
     config: FleetConfig,
     clock: Arc<dyn Clock>,
@@ -98,20 +123,23 @@ pub async fn run(
     check(&config)?;
     let (start, now) = (clock.monotonic(), clock.now());
     let fleet = fleet(&config, now, start, config.boot.unwrap_or_else(|| identity::boot_now(&*clock)))?;
-    let ledger = ledger::Writer::open(&config.ledger)?;
+    let witness = witness::Writers::open(&config.ledger, config.sent.as_deref())?;
     let run = Arc::new(Run {
         mqtt: config.mqtt,
         clock,
         progress: Arc::clone(&progress),
         until: config.duration.map(|duration| start + duration),
         drain: config.drain,
-        patience: Patience::default(),
+        patience: Patience::of(config.patience),
     });
     let mut tasks = JoinSet::new();
     for (number, (device, source)) in (0..).zip(fleet) {
-        let backoff = Backoff::new(random(config.seed, number, Draw::Backoff));
-        let (run, stop, ledger) = (Arc::clone(&run), stop.clone(), ledger.sender());
-        let publisher = Publisher::new(run, stop, ledger, device, source, config.in_flight, backoff);
+        let habits = Habits {
+            in_flight: config.in_flight,
+            backoff: Backoff::new(config.reconnect_within, random(config.seed, number, Draw::Backoff)),
+            mischief: Mischief::new(config.mischief, random(config.seed, number, Draw::Mischief)),
+        };
+        let publisher = Publisher::new(Arc::clone(&run), stop.clone(), witness.senders(), device, source, habits);
         tasks.spawn(publisher.run(CONNECT_APART * number));
     }
     let mut ended = Ok(());
@@ -121,7 +149,7 @@ pub async fn run(
         }
     }
     // The writer's own error says why the devices could not go on.
-    ledger.finish().await?;
+    witness.finish().await?;
     ended?;
     Ok(progress.summary(config.devices))
 }
@@ -133,6 +161,12 @@ fn check(config: &FleetConfig) -> anyhow::Result<()> {
     identity::check_boot(config.boot)?;
     let most = outbox::MAX_CAPACITY;
     ensure!((1..=most).contains(&config.in_flight), "in_flight: {} is not in 1..={most}", config.in_flight);
+    let (patience, least) = (config.patience, patience::SHORTEST);
+    ensure!(patience >= least, "patience: {patience:?} is below {least:?}");
+    ensure!((0.0..=1.0).contains(&config.mischief), "mischief: {} is not in 0..=1", config.mischief);
+    if let Some(each) = config.boot_each {
+        ensure!(each >= BOOT_EACH_LEAST, "boot_each: {each:?} is below {BOOT_EACH_LEAST:?}");
+    }
     Ok(())
 }
 
@@ -152,13 +186,19 @@ fn fleet(
         identity::check_device(&name)?;
         identity::check_site(site)?;
         let topic = identity::topic(&config.topic, &[("site", site), ("device_id", &name)])?;
-        let device = Device { name: name.into(), topic, boot };
-        let mut random = random(config.seed, number, Draw::Signals);
-        let phase = interval.mul_f64(random.random());
-        let flat = random.random_ratio(1, FLAT_ONE_IN);
-        let schedule = device::Schedule { start: start_monotonic, start_time: start, phase, interval };
-        let source = Simulated::new(&device, schedule, flat, random);
-        fleet.push((device, source));
+        let device = Device { name: name.into(), topic };
+        let mut signals = random(config.seed, number, Draw::Signals);
+        let phase = interval.mul_f64(signals.random());
+        let flat = signals.random_ratio(1, FLAT_ONE_IN);
+        let start_time = skewed(start, config.skew, &mut random(config.seed, number, Draw::Skew));
+        let restarts = config.boot_each.map(|every| {
+            let phase = every.mul_f64(random(config.seed, number, Draw::Restarts).random());
+            Restarts { every, phase }
+        });
+        let site = identity::site_told(&config.topic, site).to_owned();
+        let character = Character { name: Arc::clone(&device.name), site, boot, restarts, flat };
+        let schedule = Schedule { start: start_monotonic, start_time, phase, interval };
+        fleet.push((device, Simulated::new(character, schedule, signals)));
     }
     Ok(fleet)
 }
@@ -169,10 +209,27 @@ fn fleet(
 enum Draw {
     Signals,
     Backoff,
+    Mischief,
+    Skew,
+    Restarts,
+}
+
+/// `time` on a clock that is wrong by up to `skew`, before or after.
+fn skewed(time: Timestamp, skew: Duration, random: &mut ChaCha8Rng) -> Timestamp {
+    let most = i64::try_from(skew.as_micros()).unwrap_or(i64::MAX);
+    Timestamp::from_micros(time.as_micros().saturating_add(random.random_range(-most..=most)))
 }
 
 fn random(seed: u64, device: u32, draw: Draw) -> ChaCha8Rng {
     let mut random = ChaCha8Rng::seed_from_u64(seed);
-    random.set_stream(u64::from(device) * 2 + u64::from(matches!(draw, Draw::Backoff)));
+    // A device has the streams 2n and 2n + 1 of each of three ranges.
+    let of_device = u64::from(device) * 2;
+    random.set_stream(match draw {
+        Draw::Signals => of_device,
+        Draw::Backoff => of_device + 1,
+        Draw::Mischief => (1 << 40) + of_device,
+        Draw::Skew => (1 << 40) + of_device + 1,
+        Draw::Restarts => (2 << 40) + of_device,
+    });
     random
 }

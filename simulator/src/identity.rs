@@ -33,6 +33,11 @@ pub(crate) fn topic(template: &str, places: &[(&str, &str)]) -> anyhow::Result<S
     Ok(topic)
 }
 
+/// The site that a topic of `template` tells; empty if it tells none.
+pub(crate) fn site_told<'a>(template: &str, site: &'a str) -> &'a str {
+    if template.split('/').any(|level| level == "{site}") { site } else { "" }
+}
+
 /// Refuses a name that cannot be one level of a topic, or that no payload may carry.
 pub(crate) fn check_name(what: &str, name: &str, longest: usize) -> anyhow::Result<()> {
     ensure!(!name.is_empty(), "{what} is empty");
@@ -79,6 +84,12 @@ mod tests {
         let template = TopicTemplate::parse(template).unwrap();
         let fields = template.fields(&topic);
         assert_eq!((fields.site, fields.device_id), (Some("hall"), Some("pump-1")));
+    }
+
+    #[test]
+    fn a_site_counts_only_if_the_topic_tells_it() {
+        assert_eq!(site_told("plant/{site}/{device_id}", "hall"), "hall");
+        assert_eq!(site_told("plant/site/{device_id}", "hall"), "");
     }
 
     #[test]

@@ -6,22 +6,28 @@
 //! verify`.
 //!
 //! In reading order: [`fleet`] (many devices), [`replay`] (one device that tells a recording), [`ledger`]
-//! (what was acknowledged), [`progress`] (counters while it runs), [`load`] (as many messages as possible);
-//! below them the publisher that must not lose, its outbox, and the MQTT connection.
+//! (what was acknowledged), [`sent`] (what was sent, reading by reading), [`progress`] (counters while it runs),
+//! [`load`] (as many messages as possible); below them the publisher that must not lose, its outbox, the mischief
+//! of bad devices, and the MQTT connection.
 
 mod backoff;
 mod connection;
 mod identity;
+mod lines;
+mod mischief;
 mod outbox;
 mod packet;
+mod patience;
 mod payload;
 mod publisher;
+mod witness;
 
 pub mod fleet;
 pub mod ledger;
 pub mod load;
 pub mod progress;
 pub mod replay;
+pub mod sent;
 
 #[cfg(test)]
 mod broker;

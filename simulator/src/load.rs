@@ -83,6 +83,9 @@ impl Default for LoadConfig {
     }
 }
 
+/// How long a connection may take to open.
+const CONNECT_WITHIN: Duration = Duration::from_secs(5);
+
 /// Loads the server until the messages or the duration are over, or `stop` is true (or its sender gone), then
 /// waits for what is not acknowledged yet.
 ///
@@ -95,7 +98,7 @@ pub async fn run(config: LoadConfig, clock: Arc<dyn Clock>, stop: watch::Receive
     let mut lanes = Vec::new();
     for number in 0..config.connections {
         let name = format!("{}-load-{number}", config.prefix);
-        let connection = Connection::open(&config.mqtt, &name, lane::KEEP_ALIVE, lane::READ_BYTES)
+        let connection = Connection::open(&config.mqtt, &name, lane::KEEP_ALIVE, lane::READ_BYTES, CONNECT_WITHIN)
             .await
             .with_context(|| format!("connection {number} to {}", config.mqtt))?;
         lanes.push((number, connection, templates(&config, number, boot)?));

@@ -27,6 +27,8 @@ pub struct Progress {
     pub max_lateness_micros: AtomicU64,
     /// Acknowledgements of nothing that waited on their connection: the server's mistake; they are ignored.
     pub stray_acknowledgements: AtomicU64,
+    /// Restarts of devices, each with a new boot.
+    pub restarts: AtomicU64,
     /// When the last warning about a lost connection was logged, in microseconds of the monotonic clock;
     /// zero if never.
     warned_at: AtomicI64,
@@ -62,6 +64,8 @@ pub struct Summary {
     pub max_lateness_micros: u64,
     /// Acknowledgements of nothing that waited on their connection.
     pub stray_acknowledgements: u64,
+    /// Restarts of devices, each with a new boot.
+    pub restarts: u64,
 }
 
 impl Progress {
@@ -84,6 +88,7 @@ impl Progress {
             late_messages: self.late_messages.load(Ordering::SeqCst),
             max_lateness_micros: self.max_lateness_micros.load(Ordering::SeqCst),
             stray_acknowledgements: self.stray_acknowledgements.load(Ordering::SeqCst),
+            restarts: self.restarts.load(Ordering::SeqCst),
         }
     }
 

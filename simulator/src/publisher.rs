@@ -15,25 +15,33 @@ use tokio::time::sleep;
 
 use crate::backoff::Backoff;
 use crate::connection::{self, Connection};
-use crate::ledger::{self, Entry};
-use crate::outbox::Outbox;
+use crate::ledger::Entry;
+use crate::lines;
+use crate::mischief::Mischief;
+use crate::outbox::{Acknowledged, Message, Outbox};
 use crate::packet::{self, Incoming};
+use crate::patience::{KEEP_ALIVE, Patience};
 use crate::progress::Progress;
+use crate::witness;
 
-/// Told to the server, which gives up on us after one and a half of it.
-const KEEP_ALIVE: Duration = Duration::from_secs(60);
 /// Bytes read at once: 128 acknowledgements. Small, because a fleet has thousands of connections.
 const READ_BYTES: usize = 512;
 /// Bytes waiting to be written above which no more messages are encoded.
 const WRITE_BYTES: usize = 64 * 1024;
+/// What the lines of a message of five readings take.
+const SENT_BYTES: usize = 512;
 
 /// What a device publishes, and when.
 pub(crate) trait Source: Send + 'static {
     /// When the next message is due, on the monotonic clock; `None` if there is none any more.
     fn due(&self) -> Option<Duration>;
 
-    /// Makes the message that is due, numbered `seq`; returns how many readings it has.
-    fn write(&mut self, seq: i64, payload: &mut String) -> u32;
+    /// Restart counter of the next message; it never goes down.
+    fn boot(&self) -> i64;
+
+    /// Makes the message that is due, numbered `seq`; returns how many readings it has. `sent` takes the line of
+    /// each reading, if anybody wants them.
+    fn write(&mut self, seq: i64, payload: &mut String, sent: Option<&mut String>) -> u32;
 }
 
 /// What the publishers of a run share.
@@ -49,33 +57,20 @@ pub(crate) struct Run {
     pub(crate) patience: Patience,
 }
 
-/// How long a connection may say nothing.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Patience {
-    /// Silence before a ping.
-    pub(crate) ping_after: Duration,
-    /// Silence before a new connection.
-    pub(crate) silence: Duration,
-    /// Wait for any acknowledgement before a new connection: a server may have lost track of us.
-    pub(crate) acknowledgement: Duration,
-}
-
-impl Default for Patience {
-    fn default() -> Self {
-        Self {
-            ping_after: Duration::from_secs(20),
-            silence: Duration::from_secs(30),
-            acknowledgement: Duration::from_secs(30),
-        }
-    }
-}
-
 /// Who publishes.
 #[derive(Clone, Debug)]
 pub(crate) struct Device {
     pub(crate) name: Arc<str>,
     pub(crate) topic: String,
-    pub(crate) boot: i64,
+}
+
+/// How a device goes about it.
+#[derive(Debug)]
+pub(crate) struct Habits {
+    /// Most messages without their PUBACK.
+    pub(crate) in_flight: usize,
+    pub(crate) backoff: Backoff,
+    pub(crate) mischief: Mischief,
 }
 
 /// Why a connection is over before its time.
@@ -86,13 +81,16 @@ enum Interruption {
     Connection(#[from] connection::Error),
     /// Nothing may go on: what is published is not accounted for.
     #[error(transparent)]
-    Ledger(#[from] ledger::Error),
+    Witness(#[from] lines::Error),
+    /// The device restarts, and its connection is gone without a word.
+    #[error("the device restarts")]
+    Restart,
 }
 
 pub(crate) struct Publisher<S> {
     run: Arc<Run>,
     stop: watch::Receiver<bool>,
-    ledger: ledger::Sender,
+    witness: witness::Senders,
     device: Device,
     source: S,
     outbox: Outbox,
@@ -112,19 +110,19 @@ impl<S: Source> Publisher<S> {
     pub(crate) fn new(
         run: Arc<Run>,
         stop: watch::Receiver<bool>,
-        ledger: ledger::Sender,
+        witness: witness::Senders,
         device: Device,
         source: S,
-        in_flight: usize,
-        backoff: Backoff,
+        habits: Habits,
     ) -> Self {
+        let Habits { in_flight, backoff, mischief } = habits;
         Self {
             run,
             stop,
-            ledger,
+            witness,
             device,
+            outbox: Outbox::new(in_flight, source.boot(), mischief),
             source,
-            outbox: Outbox::new(in_flight),
             backoff,
             payload: String::new(),
             deadline: None,
@@ -139,23 +137,22 @@ impl<S: Source> Publisher<S> {
     /// drain is over too. Returns the source.
     ///
     /// # Errors
-    /// If the ledger is not written any more.
-    pub(crate) async fn run(mut self, wait: Duration) -> Result<S, ledger::Error> {
+    /// If a witness's file is not written any more.
+    pub(crate) async fn run(mut self, wait: Duration) -> Result<S, lines::Error> {
         self.unless_over(sleep(wait)).await;
         while !self.finished(self.run.clock.monotonic()) {
             match self.session().await {
                 Ok(()) => break,
-                Err(Interruption::Ledger(error)) => return Err(error),
+                Err(Interruption::Witness(error)) => return Err(error),
+                Err(Interruption::Restart) => self.log_restart(),
                 Err(Interruption::Connection(error)) => self.log_loss(&error),
             }
             let pause = self.backoff.pause();
             self.unless_over(sleep(pause)).await;
         }
-        let Device { name, boot, .. } = &self.device;
-        for message in self.outbox.into_unacknowledged() {
-            let (device, boot) = (Arc::clone(name), *boot);
-            let entry = Entry { device, boot, seq: message.seq, readings: message.readings, acknowledged_at: None };
-            self.ledger.send(entry).await?;
+        for Message { boot, seq, readings, .. } in self.outbox.into_unacknowledged() {
+            let device = Arc::clone(&self.device.name);
+            self.witness.ledger.send(Entry { device, boot, seq, readings, acknowledged_at: None }).await?;
         }
         Ok(self.source)
     }
@@ -163,7 +160,7 @@ impl<S: Source> Publisher<S> {
     /// One connection, from its opening to the end of the run or to its failure.
     async fn session(&mut self) -> Result<(), Interruption> {
         let (run, device) = (Arc::clone(&self.run), Arc::clone(&self.device.name));
-        let opening = Connection::open(&run.mqtt, &device, KEEP_ALIVE, READ_BYTES);
+        let opening = Connection::open(&run.mqtt, &device, KEEP_ALIVE, READ_BYTES, run.patience.connect);
         let Some(opened) = self.unless_over(opening).await else { return Ok(()) };
         let mut connection = opened?;
         self.connections += 1;
@@ -187,7 +184,7 @@ impl<S: Source> Publisher<S> {
         self.receive(connection).await?;
         loop {
             let now = self.run.clock.monotonic();
-            self.make(now);
+            self.make(now).await?;
             self.send(connection, now);
             if self.finished(now) {
                 return Ok(());
@@ -206,23 +203,44 @@ impl<S: Source> Publisher<S> {
     }
 
     /// Makes what is due, as far as there is room.
-    fn make(&mut self, now: Duration) {
+    async fn make(&mut self, now: Duration) -> Result<(), Interruption> {
         if self.deadline.is_some() {
-            return;
+            return Ok(());
         }
         if self.run.until.is_some_and(|until| until <= now) {
-            return self.end(now);
+            self.end(now);
+            return Ok(());
         }
-        while self.outbox.has_room() {
-            let Some(due) = self.source.due() else { return self.end(now) };
+        while self.outbox.has_room(self.source.boot()) {
+            let Some(due) = self.source.due() else {
+                self.end(now);
+                return Ok(());
+            };
             if due > now {
-                return;
+                return Ok(());
             }
-            self.payload.clear();
-            let readings = self.source.write(self.outbox.next_seq(), &mut self.payload);
-            self.outbox.push(readings, Bytes::copy_from_slice(self.payload.as_bytes()));
+            let (boot, seq, readings) = self.make_one().await?;
             self.run.progress.published(readings, now - due);
+            if self.outbox.push(boot, readings, Bytes::copy_from_slice(self.payload.as_bytes())) {
+                tracing::debug!(device = %self.device.name, boot, seq, "first message after a restart");
+                return Err(Interruption::Restart);
+            }
         }
+        Ok(())
+    }
+
+    /// Makes one message, as payload and as lines of what is sent; the lines are handed over before it can be sent.
+    /// Returns its boot, its number and how many readings it has.
+    async fn make_one(&mut self) -> Result<(i64, i64, u32), lines::Error> {
+        let boot = self.source.boot();
+        let seq = self.outbox.next_seq(boot);
+        self.payload.clear();
+        let mut sent = self.witness.sent.as_ref().map(|_| String::with_capacity(SENT_BYTES));
+        let readings = self.source.write(seq, &mut self.payload, sent.as_mut());
+        if let Some((witness, lines)) = self.witness.sent.as_ref().zip(sent) {
+            witness.send(lines).await?;
+        }
+        Ok((boot, seq, readings))
     }
 
     /// Encodes what is to be sent, the oldest first, as far as the write buffer goes.
@@ -248,17 +266,19 @@ impl<S: Source> Publisher<S> {
                 Incoming::Pong => continue,
                 other => return Err(connection::Error::Unexpected(Box::new(other)).into()),
             };
-            let Some((seq, readings)) = self.outbox.acknowledge(id) else {
+            let acknowledged = self.outbox.acknowledge(id);
+            if acknowledged == Acknowledged::Nothing {
                 self.run.progress.stray_acknowledgements.fetch_add(1, Ordering::Relaxed);
                 tracing::debug!(device = %self.device.name, id, "acknowledgement of nothing that waits");
                 continue;
-            };
+            }
             self.waiting_since = now;
             self.backoff.reset();
-            let Device { name, boot, .. } = &self.device;
-            let (device, boot) = (Arc::clone(name), *boot);
-            self.ledger.send(Entry { device, boot, seq, readings, acknowledged_at }).await?;
-            self.run.progress.acknowledged(readings);
+            if let Acknowledged::Message { boot, seq, readings } = acknowledged {
+                let device = Arc::clone(&self.device.name);
+                self.witness.ledger.send(Entry { device, boot, seq, readings, acknowledged_at }).await?;
+                self.run.progress.acknowledged(readings);
+            }
         }
         Ok(())
     }
@@ -266,7 +286,7 @@ impl<S: Source> Publisher<S> {
     /// Pings a silent connection, gives up a dead one.
     fn look_after(&mut self, connection: &mut Connection) -> Result<(), connection::Error> {
         let now = self.run.clock.monotonic();
-        let Patience { ping_after, silence, acknowledgement } = self.run.patience;
+        let Patience { ping_after, silence, acknowledgement, .. } = self.run.patience;
         if now >= self.heard + silence {
             return Err(connection::Error::Silent(silence));
         }
@@ -282,12 +302,12 @@ impl<S: Source> Publisher<S> {
 
     /// When there is something to do although nothing arrives.
     fn next_wake(&self) -> Duration {
-        let Patience { ping_after, silence, acknowledgement } = self.run.patience;
+        let Patience { ping_after, silence, acknowledgement, .. } = self.run.patience;
         let mut wake = self.heard + if self.pinged { silence } else { ping_after };
         if self.outbox.waits() {
             wake = wake.min(self.waiting_since + acknowledgement);
         }
-        if self.deadline.is_none() && self.outbox.has_room() {
+        if self.deadline.is_none() && self.outbox.has_room(self.source.boot()) {
             wake = self.source.due().map_or(wake, |due| wake.min(due));
         }
         self.next_end().map_or(wake, |end| wake.min(end))
@@ -301,6 +321,7 @@ impl<S: Source> Publisher<S> {
     /// No more messages from `now` on.
     fn end(&mut self, now: Duration) {
         self.deadline.get_or_insert(now + self.run.drain);
+        self.outbox.release();
     }
 
     fn finished(&self, now: Duration) -> bool {
@@ -326,6 +347,11 @@ impl<S: Source> Publisher<S> {
                 () = sleep(end.unwrap_or_default()), if end.is_some() => (),
             }
         }
+    }
+
+    fn log_restart(&self) {
+        self.run.progress.restarts.fetch_add(1, Ordering::Relaxed);
+        tracing::debug!(device = %self.device.name, "restarted");
     }
 
     /// A fleet loses its connections together: one line for all at the level people read.

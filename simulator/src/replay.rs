@@ -18,13 +18,17 @@ use rand_chacha::ChaCha8Rng;
 use telemetry::{Clock, limits};
 use tokio::sync::watch;
 
-use crate::backoff::Backoff;
+use crate::backoff::{self, Backoff};
 use crate::identity::{self, check_name};
-use crate::ledger;
+use crate::lines;
+use crate::mischief::Mischief;
 use crate::outbox;
+use crate::patience::{self, Patience};
 use crate::payload;
 use crate::progress::{Progress, Summary};
-use crate::publisher::{Device, Patience, Publisher, Run, Source};
+use crate::publisher::{Device, Habits, Publisher, Run, Source};
+use crate::sent::{Origin, Reading};
+use crate::witness;
 
 pub use recording::{Error, Row, read};
 
@@ -58,6 +62,12 @@ pub struct ReplayConfig {
     pub readings_per_message: usize,
     /// How long to wait for PUBACKs at the end.
     pub drain: Duration,
+    /// File of everything sent, one line a reading; one that exists is continued.
+    pub sent: Option<PathBuf>,
+    /// How long to wait for an acknowledgement, or for anything at all, before a new connection; from 100 ms.
+    pub patience: Duration,
+    /// Longest pause between two attempts to connect.
+    pub reconnect_within: Duration,
 }
 
 impl Default for ReplayConfig {
@@ -76,6 +86,9 @@ impl Default for ReplayConfig {
             in_flight: 256,
             readings_per_message: 1,
             drain: Duration::from_secs(30),
+            sent: None,
+            patience: patience::USUAL,
+            reconnect_within: backoff::USUAL_LONGEST,
         }
     }
 }
@@ -119,7 +132,7 @@ pub async fn run(
     let file = config.file.clone();
     let rows = tokio::task::spawn_blocking(move || read(&file)).await??;
     let boot = config.boot.unwrap_or_else(|| identity::boot_now(&*clock));
-    let device = Device { name: config.device.as_str().into(), topic, boot };
+    let device = Device { name: config.device.as_str().into(), topic };
     let source = Recording {
         rows,
         next: 0,
@@ -130,15 +143,22 @@ pub async fn run(
         boot,
         metric: payload::quoted(&config.metric),
         unit: (!config.unit.is_empty()).then(|| payload::quoted(&config.unit)),
+        origin: Origin::new(&config.device, identity::site_told(&config.topic, &config.site)),
+        csv: (lines::field(&config.metric), lines::field(&config.unit)),
     };
-    let ledger = ledger::Writer::open(&config.ledger)?;
-    let (mqtt, drain, patience) = (config.mqtt, config.drain, Patience::default());
+    let witness = witness::Writers::open(&config.ledger, config.sent.as_deref())?;
+    let (mqtt, drain, patience) = (config.mqtt, config.drain, Patience::of(config.patience));
     let run = Arc::new(Run { mqtt, clock, progress: Arc::clone(&progress), until: None, drain, patience });
-    let backoff = Backoff::new(ChaCha8Rng::seed_from_u64(boot.cast_unsigned()));
-    let publisher = Publisher::new(run, stop, ledger.sender(), device, source, config.in_flight, backoff);
+    let random = ChaCha8Rng::seed_from_u64(boot.cast_unsigned());
+    let habits = Habits {
+        in_flight: config.in_flight,
+        backoff: Backoff::new(config.reconnect_within, random.clone()),
+        mischief: Mischief::new(0.0, random),
+    };
+    let publisher = Publisher::new(run, stop, witness.senders(), device, source, habits);
     let ended = publisher.run(Duration::ZERO).await;
     // The writer's own error says why the publisher could not go on.
-    ledger.finish().await?;
+    witness.finish().await?;
     let recording = ended?;
     let mut summary = Summary { unpublished_readings: recording.left(), ..progress.summary(1) };
     if recording.speed == Speed::Max {
@@ -166,6 +186,8 @@ fn check(config: &ReplayConfig) -> anyhow::Result<()> {
     identity::check_boot(config.boot)?;
     let most = outbox::MAX_CAPACITY;
     ensure!((1..=most).contains(&config.in_flight), "in_flight: {} is not in 1..={most}", config.in_flight);
+    let (patience, least) = (config.patience, patience::SHORTEST);
+    ensure!(patience >= least, "patience: {patience:?} is below {least:?}");
     let (readings, most) = (config.readings_per_message, limits::READINGS_PER_MESSAGE);
     ensure!((1..=most).contains(&readings), "readings_per_message: {readings} is not in 1..={most}");
     let names = payload::quoted(&config.metric).len() + payload::quoted(&config.unit).len();
@@ -192,6 +214,9 @@ struct Recording {
     boot: i64,
     metric: String,
     unit: Option<String>,
+    origin: Origin,
+    /// Metric and unit as fields of CSV.
+    csv: (String, String),
 }
 
 impl Recording {
@@ -213,12 +238,20 @@ impl Source for Recording {
         }
     }
 
-    fn write(&mut self, seq: i64, payload: &mut String) -> u32 {
+    fn boot(&self) -> i64 {
+        self.boot
+    }
+
+    fn write(&mut self, seq: i64, payload: &mut String, mut sent: Option<&mut String>) -> u32 {
         let rows = self.rows.iter().skip(self.next).take(self.per_message);
         let mut readings = 0;
         payload::senml_start(payload, &self.device, None, self.boot, seq);
         for row in rows {
             payload::senml_reading(payload, &self.metric, self.unit.as_deref(), Some(row.time), row.value);
+            if let Some(sent) = &mut sent {
+                let reading = Reading { metric: &self.csv.0, time: row.time, value: row.value, unit: &self.csv.1 };
+                self.origin.line(sent, self.boot, seq, reading);
+            }
             readings += 1;
         }
         payload::senml_end(payload);

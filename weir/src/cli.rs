@@ -96,6 +96,9 @@ pub(crate) struct Up {
     /// Only the endpoint and the log: nothing reads the streams. For `weir bench`
     #[arg(long, hide = true)]
     pub(crate) bare: bool,
+    /// Acknowledge before the disk has it, with a warning. For `weir bench`
+    #[arg(long, hide = true, conflicts_with = "bare")]
+    pub(crate) without_sync: bool,
 }
 
 /// `weir simulate`.
@@ -107,8 +110,26 @@ pub(crate) struct Simulate {
     /// Ledger to write, one line a message
     #[arg(long, value_name = "FILE", default_value = "ledger.csv")]
     pub(crate) ledger: PathBuf,
+    /// File to write with everything sent, one line a reading
+    #[arg(long, value_name = "FILE")]
+    pub(crate) sent: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) fleet: Fleet,
+    /// Give a connection up after this time without acknowledgement, or silent, and open a new one
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = duration)]
+    pub(crate) patience: Duration,
+    /// Share of the messages to send badly: twice, out of order, or late
+    #[arg(long, value_name = "SHARE", default_value_t = 0.0, value_parser = share, conflicts_with = "replay")]
+    pub(crate) mischief: f64,
+    /// How wrong the clocks of the devices may be; a server refuses times too far ahead
+    #[arg(long, value_name = "TIME", default_value = "0s", value_parser = duration, conflicts_with = "replay")]
+    pub(crate) skew: Duration,
+    /// Restart each device in this time, from 2s: a new boot, numbers from 1, the unacknowledged kept
+    #[arg(long, value_name = "TIME", value_parser = duration, conflicts_with = "replay")]
+    pub(crate) boot_each: Option<Duration>,
+    /// Longest pause between two attempts to connect. For a harness that restarts the server all the time
+    #[arg(long, value_name = "TIME", default_value = "2s", value_parser = duration, hide = true)]
+    pub(crate) reconnect_within: Duration,
     /// How long to wait at the end for acknowledgements still missing
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = duration)]
     pub(crate) drain: Duration,
@@ -197,6 +218,13 @@ fn rate(text: &str) -> Result<f64, String> {
     }
 }
 
+fn share(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(share) if (0.0..=1.0).contains(&share) => Ok(share),
+        _ => Err("expected a share from 0 to 1".to_owned()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;
@@ -215,6 +243,23 @@ mod tests {
         assert_eq!(duration("250ms"), Ok(Duration::from_millis(250)));
         for wrong in ["30", "s", "-1s", "1d", "", "1e99h", "1.2.3s"] {
             assert!(duration(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_share_is_a_part_of_the_whole() {
+        assert_eq!((share("0"), share("0.25"), share("1")), (Ok(0.0), Ok(0.25), Ok(1.0)));
+        for wrong in ["-0.1", "1.1", "NaN", "5%", ""] {
+            assert!(share(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_recording_is_replayed_as_it_is() {
+        let replay = ["weir", "simulate", "--replay", "FILE.csv", "--metric", "m", "--device", "d"];
+        assert!(Cli::try_parse_from(replay).is_ok());
+        for bad in [["--mischief", "0.1"], ["--skew", "1s"], ["--boot-each", "5s"]] {
+            assert!(Cli::try_parse_from(replay.into_iter().chain(bad)).is_err(), "{bad:?}");
         }
     }
 

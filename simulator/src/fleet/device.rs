@@ -7,15 +7,17 @@ use rand_chacha::ChaCha8Rng;
 use telemetry::Timestamp;
 
 use super::signals::{METRICS, Signals};
+use crate::lines;
 use crate::payload;
-use crate::publisher::{Device, Source};
+use crate::publisher::Source;
+use crate::sent::{Origin, Reading};
 
 /// When a device measures: every `interval`, first at `phase` after the start.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Schedule {
     /// The start on the monotonic clock.
     pub(super) start: Duration,
-    /// The same moment on the wall clock.
+    /// The same moment on the wall clock of the device.
     pub(super) start_time: Timestamp,
     pub(super) phase: Duration,
     pub(super) interval: Duration,
@@ -31,28 +33,86 @@ impl Schedule {
     }
 }
 
+/// When a device restarts: every `every`, first at `phase` after that time.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Restarts {
+    pub(super) every: Duration,
+    /// Shorter than `every`.
+    pub(super) phase: Duration,
+}
+
+impl Restarts {
+    /// How many there were `after` the start.
+    fn before(&self, after: Duration) -> i64 {
+        let counted = after.saturating_sub(self.phase).as_micros() / self.every.as_micros().max(1);
+        i64::try_from(counted).unwrap_or(i64::MAX)
+    }
+}
+
+/// Who a simulated device is, and how it behaves.
+#[derive(Clone, Debug)]
+pub(super) struct Character {
+    pub(super) name: Arc<str>,
+    /// What the topic tells of its place; empty if nothing.
+    pub(super) site: String,
+    /// Restart counter at the start.
+    pub(super) boot: i64,
+    pub(super) restarts: Option<Restarts>,
+    /// Speaks flat JSON, not SenML.
+    pub(super) flat: bool,
+}
+
 #[derive(Debug)]
 pub(super) struct Simulated {
-    name: Arc<str>,
-    boot: i64,
+    character: Character,
+    origin: Origin,
     schedule: Schedule,
     made: u64,
-    flat: bool,
     signals: Signals,
-    /// Metrics and units as JSON.
-    quoted: [(String, String); METRICS.len()],
+    metrics: [Metric; METRICS.len()],
+}
+
+/// Name and unit of a metric, as JSON and as CSV.
+#[derive(Debug)]
+struct Metric {
+    json: (String, String),
+    csv: (String, String),
 }
 
 impl Simulated {
-    pub(super) fn new(device: &Device, schedule: Schedule, flat: bool, random: ChaCha8Rng) -> Self {
+    pub(super) fn new(character: Character, schedule: Schedule, random: ChaCha8Rng) -> Self {
         Self {
-            name: Arc::clone(&device.name),
-            boot: device.boot,
+            origin: Origin::new(&character.name, &character.site),
+            character,
             schedule,
             made: 0,
-            flat,
             signals: Signals::new(random),
-            quoted: METRICS.map(|(metric, unit)| (payload::quoted(metric), payload::quoted(unit))),
+            metrics: METRICS.map(|(metric, unit)| Metric {
+                json: (payload::quoted(metric), payload::quoted(unit)),
+                csv: (lines::field(metric), lines::field(unit)),
+            }),
+        }
+    }
+
+    fn write_payload(&self, seq: i64, time: Timestamp, values: [f64; METRICS.len()], payload: &mut String) {
+        let (name, boot) = (&self.character.name, self.boot());
+        if self.character.flat {
+            let readings: Vec<(&str, f64)> = METRICS.iter().map(|(metric, _)| *metric).zip(values).collect();
+            payload::flat(payload, name, time, boot, seq, &readings);
+        } else {
+            payload::senml_start(payload, name, Some(time), boot, seq);
+            for (Metric { json: (metric, unit), .. }, value) in self.metrics.iter().zip(values) {
+                payload::senml_reading(payload, metric, Some(unit), None, value);
+            }
+            payload::senml_end(payload);
+        }
+    }
+
+    fn write_sent(&self, seq: i64, time: Timestamp, values: [f64; METRICS.len()], sent: &mut String) {
+        for (Metric { csv: (metric, unit), .. }, value) in self.metrics.iter().zip(values) {
+            // A flat object has no place for units.
+            let unit = if self.character.flat { "" } else { unit };
+            self.origin.line(sent, self.boot(), seq, Reading { metric, time, value, unit });
         }
     }
 }
@@ -62,20 +122,19 @@ impl Source for Simulated {
         Some(self.schedule.start.saturating_add(self.schedule.offset(self.made)))
     }
 
-    fn write(&mut self, seq: i64, payload: &mut String) -> u32 {
+    fn boot(&self) -> i64 {
+        let restarts = self.character.restarts.map_or(0, |restarts| restarts.before(self.schedule.offset(self.made)));
+        self.character.boot.saturating_add(restarts)
+    }
+
+    fn write(&mut self, seq: i64, payload: &mut String, sent: Option<&mut String>) -> u32 {
         let time = self.schedule.start_time + self.schedule.offset(self.made);
-        self.made += 1;
         let values = self.signals.measure(time);
-        if self.flat {
-            let readings: Vec<(&str, f64)> = METRICS.iter().map(|(metric, _)| *metric).zip(values).collect();
-            payload::flat(payload, &self.name, time, self.boot, seq, &readings);
-        } else {
-            payload::senml_start(payload, &self.name, Some(time), self.boot, seq);
-            for ((metric, unit), value) in self.quoted.iter().zip(values) {
-                payload::senml_reading(payload, metric, Some(unit), None, value);
-            }
-            payload::senml_end(payload);
+        self.write_payload(seq, time, values, payload);
+        if let Some(sent) = sent {
+            self.write_sent(seq, time, values, sent);
         }
+        self.made += 1;
         u32::try_from(values.len()).unwrap_or(u32::MAX)
     }
 }

@@ -1,3 +1,5 @@
+mod witness;
+
 use std::collections::HashMap;
 use std::sync::atomic::Ordering;
 
@@ -7,7 +9,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::broker::{Action, Broker, Moment, Received};
-use crate::ledger::Entry;
+use crate::ledger::{self, Entry};
 use crate::publisher::Source;
 
 const START: Timestamp = Timestamp::from_micros(1_790_000_000_000_000);
@@ -45,7 +47,7 @@ fn payloads(seed: u64, count: i64) -> Vec<String> {
     for (_, mut source) in fleet(&config, START, Duration::ZERO, 17).unwrap() {
         for seq in 1..=count {
             let mut payload = String::new();
-            source.write(seq, &mut payload);
+            source.write(seq, &mut payload, None);
             all.push(payload);
         }
     }
@@ -68,7 +70,7 @@ fn devices_take_turns_at_the_rate_of_the_fleet() {
     for (_, mut source) in fleet {
         for seq in 1..=20 {
             due.push(source.due().unwrap());
-            source.write(seq, &mut String::new());
+            source.write(seq, &mut String::new(), None);
         }
     }
     assert!(due.iter().all(|due| *due >= Duration::from_secs(7)));
@@ -201,6 +203,12 @@ async fn what_makes_no_sense_is_refused() {
         FleetConfig { prefix: "a/b".into(), ..good.clone() },
         FleetConfig { topic: "{room}/x".into(), ..good.clone() },
         FleetConfig { ledger: folder.path().to_owned(), ..good.clone() },
+        FleetConfig { sent: Some(folder.path().to_owned()), ..good.clone() },
+        FleetConfig { sent: Some(good.ledger.clone()), ..good.clone() },
+        FleetConfig { patience: Duration::ZERO, ..good.clone() },
+        FleetConfig { mischief: 1.5, ..good.clone() },
+        FleetConfig { mischief: f64::NAN, ..good.clone() },
+        FleetConfig { boot_each: Some(Duration::from_secs(1)), ..good.clone() },
     ];
     for config in wrong {
         let (_running, stop) = watch::channel(false);

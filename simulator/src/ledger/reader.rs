@@ -2,14 +2,15 @@
 
 use std::collections::HashSet;
 use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom, Take};
+use std::io::{Read, Seek, SeekFrom, Take};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use csv::ByteRecord;
 use telemetry::Timestamp;
 
-use super::{Entry, Error, HEADER, whole_lines};
+use super::{Entry, Error, HEADER};
+use crate::lines;
 
 /// Reads the ledger at `path`, entry by entry, in the order of the file. A torn last line is ignored.
 ///
@@ -31,16 +32,9 @@ impl Reader {
     fn open(path: &Path) -> Result<Self, Error> {
         let failed = |source| Error::Io { path: path.to_owned(), source };
         let mut file = File::open(path).map_err(failed)?;
-        let length = whole_lines(&mut file).map_err(failed)?;
-        if length == 0 && !begins_header(&mut file).map_err(failed)? {
-            return Err(Error::NotALedger { path: path.to_owned() });
-        }
+        let length = lines::check(&mut file, path, &HEADER.join(","))?;
         file.seek(SeekFrom::Start(0)).map_err(failed)?;
-        let mut lines = csv::ReaderBuilder::new().buffer_capacity(64 * 1024).from_reader(file.take(length));
-        let header = lines.byte_headers().map_err(|_| Error::NotALedger { path: path.to_owned() })?;
-        if length > 0 && header != HEADER.as_slice() {
-            return Err(Error::NotALedger { path: path.to_owned() });
-        }
+        let lines = csv::ReaderBuilder::new().buffer_capacity(64 * 1024).from_reader(file.take(length));
         Ok(Self { path: path.to_owned(), lines, record: ByteRecord::new(), devices: HashSet::new() })
     }
 
@@ -92,15 +86,6 @@ impl Iterator for Reader {
     fn next(&mut self) -> Option<Self::Item> {
         self.entry().transpose()
     }
-}
-
-/// Whether `file`, which has no line end, was torn in its header: then it is a ledger without entries.
-fn begins_header(file: &mut File) -> io::Result<bool> {
-    let header = HEADER.join(",");
-    let mut start = Vec::new();
-    file.seek(SeekFrom::Start(0))?;
-    file.by_ref().take(header.len() as u64 + 1).read_to_end(&mut start)?;
-    Ok(header.as_bytes().starts_with(&start))
 }
 
 fn text(record: &ByteRecord, column: usize) -> Result<&str, String> {

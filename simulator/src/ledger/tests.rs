@@ -75,10 +75,10 @@ async fn a_long_torn_line_is_cut_too() {
 async fn another_file_is_refused_and_left_as_it_is() {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("notes.txt");
-    for text in ["no line end", "device,boot\n", "a\nb\nc"] {
+    for text in ["no line end", "device,boot\n", "a\nb\nc", "device,boot,seq,readings,acknowledged_at,more\n"] {
         fs::write(&path, text).unwrap();
-        assert!(matches!(Writer::open(&path), Err(Error::NotALedger { .. })), "{text}");
-        assert!(matches!(read(&path), Err(Error::NotALedger { .. })), "{text}");
+        assert!(matches!(Writer::open(&path), Err(Error::AnotherFile { .. })), "{text}");
+        assert!(matches!(read(&path), Err(Error::AnotherFile { .. })), "{text}");
         assert_eq!(fs::read_to_string(&path).unwrap(), text);
     }
     assert!(matches!(Writer::open(folder.path()), Err(Error::Io { .. })));

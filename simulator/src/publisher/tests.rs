@@ -4,8 +4,11 @@ use telemetry::clock::SystemClock;
 use tempfile::TempDir;
 
 use super::*;
+use crate::backoff;
 use crate::broker::{Action, Broker, Moment};
+use crate::ledger;
 use crate::payload;
+use crate::witness::Writers;
 
 /// This many messages, due at once.
 struct Burst(i64);
@@ -15,7 +18,11 @@ impl Source for Burst {
         (self.0 > 0).then_some(Duration::ZERO)
     }
 
-    fn write(&mut self, seq: i64, payload: &mut String) -> u32 {
+    fn boot(&self) -> i64 {
+        1
+    }
+
+    fn write(&mut self, seq: i64, payload: &mut String, _: Option<&mut String>) -> u32 {
         self.0 -= 1;
         payload::senml_start(payload, "pump-1", None, 1, seq);
         payload::senml_reading(payload, "\"level\"", None, None, 0.5);
@@ -28,11 +35,23 @@ struct Outcome {
     progress: Arc<Progress>,
     /// Sequence number, and whether it was acknowledged.
     ledger: Vec<(i64, bool)>,
+    entries: Vec<Entry>,
     /// Connection and sequence number, as the server got them.
     received: Vec<(u64, i64)>,
+    /// The same with boot and sequence number.
+    identities: Vec<(u64, (i64, i64))>,
 }
 
 async fn publish(count: i64, in_flight: usize, patience: Patience, script: fn(Moment) -> Action) -> Outcome {
+    publish_from(Burst(count), in_flight, patience, script).await
+}
+
+async fn publish_from(
+    source: impl Source,
+    in_flight: usize,
+    patience: Patience,
+    script: fn(Moment) -> Action,
+) -> Outcome {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("ledger.csv");
     let broker = Broker::start(script).await;
@@ -46,17 +65,25 @@ async fn publish(count: i64, in_flight: usize, patience: Patience, script: fn(Mo
         patience,
     });
     let (_running, stop) = watch::channel(false);
-    let ledger = ledger::Writer::open(&path).unwrap();
-    let device = Device { name: "pump-1".into(), topic: "hall/pump-1/telemetry".into(), boot: 1 };
-    let backoff = Backoff::new(ChaCha8Rng::seed_from_u64(1));
-    let publisher = Publisher::new(run, stop, ledger.sender(), device, Burst(count), in_flight, backoff);
-    publisher.run(Duration::ZERO).await.unwrap();
-    ledger.finish().await.unwrap();
-    let entries = ledger::read(&path).unwrap().map(Result::unwrap);
+    let witness = Writers::open(&path, None).unwrap();
+    let device = Device { name: "pump-1".into(), topic: "hall/pump-1/telemetry".into() };
+    let random = ChaCha8Rng::seed_from_u64(1);
+    let backoff = Backoff::new(backoff::USUAL_LONGEST, random.clone());
+    let habits = Habits { in_flight, backoff, mischief: Mischief::new(0.0, random) };
+    let publisher = Publisher::new(run, stop, witness.senders(), device, source, habits);
+    assert!(publisher.run(Duration::ZERO).await.is_ok());
+    witness.finish().await.unwrap();
+    let entries: Vec<Entry> = ledger::read(&path).unwrap().map(Result::unwrap).collect();
     let received = broker.received();
+    let identities = received.iter().map(|received| {
+        let telemetry::Identity { boot, seq } = received.identity();
+        (received.connection, (boot, seq))
+    });
     Outcome {
         progress,
-        ledger: entries.map(|entry| (entry.seq, entry.acknowledged_at.is_some())).collect(),
+        ledger: entries.iter().map(|entry| (entry.seq, entry.acknowledged_at.is_some())).collect(),
+        identities: identities.collect(),
+        entries,
         received: received.iter().map(|received| (received.connection, received.identity().seq)).collect(),
     }
 }
@@ -139,6 +166,7 @@ async fn a_silent_connection_is_pinged_and_lives() {
         ping_after: Duration::from_millis(1),
         silence: Duration::from_secs(60),
         acknowledgement: Duration::from_millis(200),
+        ..Patience::default()
     };
     let script = |Moment { connection, publish }| match (connection, publish) {
         (1, 1..) => Action::Withhold,
@@ -148,4 +176,48 @@ async fn a_silent_connection_is_pinged_and_lives() {
     // Pings were answered all the time, so the connection lived until patience with the acknowledgement ended.
     assert_eq!(outcome.ledger, all(1));
     assert_eq!(outcome.progress.reconnects.load(Ordering::SeqCst), 1);
+}
+
+/// A device that restarts after each third message.
+struct Restarting(i64);
+
+impl Source for Restarting {
+    fn due(&self) -> Option<Duration> {
+        (self.0 < 12).then_some(Duration::ZERO)
+    }
+
+    fn boot(&self) -> i64 {
+        7 + self.0 / 3
+    }
+
+    fn write(&mut self, seq: i64, payload: &mut String, _: Option<&mut String>) -> u32 {
+        payload::senml_start(payload, "pump-1", None, self.boot(), seq);
+        payload::senml_reading(payload, "\"level\"", None, None, 0.5);
+        payload::senml_end(payload);
+        self.0 += 1;
+        1
+    }
+}
+
+#[tokio::test]
+async fn a_device_that_restarts_resends_what_was_open_and_begins_with_one() {
+    // The first connection acknowledges nothing, and is lost with the restart.
+    let script = |Moment { connection, publish }| match (connection, publish) {
+        (1, 1..) => Action::Withhold,
+        _ => Action::Ack,
+    };
+    let outcome = publish_from(Restarting(0), 8, Patience::default(), script).await;
+    let expected: Vec<(i64, i64)> = (7..=10).flat_map(|boot| (1..=3).map(move |seq| (boot, seq))).collect();
+    let mut acknowledged: Vec<(i64, i64)> = outcome.entries.iter().map(|entry| (entry.boot, entry.seq)).collect();
+    assert!(outcome.entries.iter().all(|entry| entry.acknowledged_at.is_some()));
+    acknowledged.sort_unstable();
+    assert_eq!(acknowledged, expected);
+    assert_eq!(outcome.progress.restarts.load(Ordering::SeqCst), 3);
+    assert_eq!(outcome.progress.reconnects.load(Ordering::SeqCst), 3);
+    // Each boot in order on each connection, and never one before what an earlier boot left open.
+    for connection in 1..=4 {
+        let on: Vec<(i64, i64)> =
+            outcome.identities.iter().filter(|(c, _)| *c == connection).map(|(_, i)| *i).collect();
+        assert!(on.is_sorted(), "{on:?}");
+    }
 }

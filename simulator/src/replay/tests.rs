@@ -85,6 +85,25 @@ async fn rows_of_the_same_time_are_messages_of_their_own_and_survive_lost_connec
 }
 
 #[tokio::test]
+async fn every_row_is_in_the_file_of_what_was_sent() {
+    let folder = TempDir::new().unwrap();
+    let sent = folder.path().join("sent.csv");
+    let broker = Broker::start(|_| Action::Ack).await;
+    let config = ReplayConfig { sent: Some(sent.clone()), readings_per_message: 3, ..config(&folder, &broker) };
+    replay(config).await.unwrap();
+    let mut told = Vec::new();
+    for record in csv::Reader::from_path(&sent).unwrap().records() {
+        let record = record.unwrap();
+        assert_eq!([&record[0], &record[1], &record[3]], ["machine-1", "3", "temperature"]);
+        assert_eq!([&record[6], &record[7]], ["degF", "replay"]);
+        let time = Timestamp::from_micros(record[4].parse().unwrap());
+        told.push((record[2].parse().unwrap(), time, record[5].parse::<f64>().unwrap().to_bits()));
+    }
+    assert_eq!(told, rows(&broker));
+    assert_eq!(told.len(), 200);
+}
+
+#[tokio::test]
 async fn packs_hold_several_rows() {
     let folder = TempDir::new().unwrap();
     let broker = Broker::start(|_| Action::Ack).await;
@@ -126,11 +145,13 @@ fn rows_are_due_by_their_time_and_never_before_the_start() {
         boot: 1,
         metric: "\"m\"".into(),
         unit: None,
+        origin: Origin::new("machine-1", ""),
+        csv: ("m".into(), String::new()),
     };
     let mut due = Vec::new();
     for seq in 1..=3 {
         due.push(recording.due().unwrap().as_secs());
-        recording.write(seq, &mut String::new());
+        recording.write(seq, &mut String::new(), None);
     }
     assert_eq!(due, [5, 15, 5]);
     assert_eq!((recording.due(), recording.left()), (None, 0));

@@ -16,7 +16,7 @@ use crate::config::Config;
 pub(crate) async fn run(arguments: Simulate, config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<ExitCode> {
     let progress = Arc::new(Progress::default());
     let (stop, stopped) = watch::channel(false);
-    let ledger = arguments.ledger.clone();
+    let (ledger, sent) = (arguments.ledger.clone(), arguments.sent.clone());
     let publish = async {
         match &arguments.replay {
             Some(_) => simulator::replay::run(replay(&arguments, config)?, clock, stopped, progress).await,
@@ -34,6 +34,9 @@ pub(crate) async fn run(arguments: Simulate, config: &Config, clock: Arc<dyn Clo
     };
     print(&summary);
     println!("ledger        {}", ledger.display());
+    if let Some(sent) = sent {
+        println!("sent          {}", sent.display());
+    }
     Ok(if summary.unacknowledged == 0 && summary.unpublished_readings == 0 {
         ExitCode::SUCCESS
     } else {
@@ -43,7 +46,16 @@ pub(crate) async fn run(arguments: Simulate, config: &Config, clock: Arc<dyn Clo
 
 fn fleet(arguments: &Simulate, config: &Config) -> FleetConfig {
     let fleet = super::fleet(&arguments.fleet, config, arguments.mqtt.clone(), arguments.ledger.clone());
-    FleetConfig { drain: arguments.drain, ..fleet }
+    FleetConfig {
+        drain: arguments.drain,
+        sent: arguments.sent.clone(),
+        patience: arguments.patience,
+        reconnect_within: arguments.reconnect_within,
+        mischief: arguments.mischief,
+        skew: arguments.skew,
+        boot_each: arguments.boot_each,
+        ..fleet
+    }
 }
 
 fn replay(arguments: &Simulate, config: &Config) -> anyhow::Result<ReplayConfig> {
@@ -57,6 +69,9 @@ fn replay(arguments: &Simulate, config: &Config) -> anyhow::Result<ReplayConfig>
         speed: arguments.speed,
         ledger: arguments.ledger.clone(),
         drain: arguments.drain,
+        sent: arguments.sent.clone(),
+        patience: arguments.patience,
+        reconnect_within: arguments.reconnect_within,
         topic: config.mqtt.topic_template.clone(),
         ..ReplayConfig::default()
     })
@@ -67,6 +82,11 @@ fn print(summary: &Summary) {
     println!("acknowledged  {:>12} ({} readings)", summary.acknowledged_messages, summary.acknowledged_readings);
     println!("unanswered    {:>12}", summary.unacknowledged);
     println!("reconnects    {:>12}", summary.reconnects);
+    println!("stray         {:>12} acknowledgements of nothing sent", summary.stray_acknowledgements);
+    println!("late          {:>12} messages, at most {} ms", summary.late_messages, summary.max_lateness_micros / 1000);
+    if summary.restarts > 0 {
+        println!("restarts      {:>12}", summary.restarts);
+    }
     if summary.unpublished_readings > 0 {
         println!("unpublished   {:>12} readings of the recording", summary.unpublished_readings);
     }
