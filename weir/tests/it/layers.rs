@@ -4,13 +4,15 @@ use std::collections::BTreeMap;
 use std::process::Command;
 
 /// Crate to the crates of the workspace it may use.
-const ARROWS: [(&str, &[&str]); 7] = [
+const ARROWS: [(&str, &[&str]); 8] = [
     ("telemetry", &[]),
     ("streams", &["telemetry"]),
     ("ingest", &["streams", "telemetry"]),
     ("processors", &["streams", "telemetry"]),
     ("sink", &["streams", "telemetry"]),
     ("simulator", &["telemetry"]),
+    // The harness stands outside, and speaks to the binary only.
+    ("chaos", &[]),
     ("weir", &["ingest", "processors", "simulator", "sink", "streams", "telemetry"]),
 ];
 

@@ -1,0 +1,37 @@
+//! Time for the harness: it measures, and lets time pass where a fault must come at a moment of its own.
+
+use std::time::{Duration, Instant};
+
+/// How often a condition is looked at.
+const POLL: Duration = Duration::from_millis(2);
+
+/// Now, to measure from.
+#[expect(clippy::disallowed_methods, reason = "the harness stands outside Weir and measures it")]
+pub(crate) fn now() -> Instant {
+    Instant::now()
+}
+
+/// Time since `began`.
+pub(crate) fn since(began: Instant) -> Duration {
+    now().saturating_duration_since(began)
+}
+
+/// Lets time pass.
+#[expect(clippy::disallowed_methods, reason = "a fault comes at a moment of its own")]
+pub(crate) fn pause(time: Duration) {
+    std::thread::sleep(time);
+}
+
+/// Waits until `found` gives something; `None` after `patience`.
+pub(crate) fn wait_for<T>(patience: Duration, mut found: impl FnMut() -> Option<T>) -> Option<T> {
+    let began = now();
+    loop {
+        if let Some(found) = found() {
+            return Some(found);
+        }
+        if since(began) >= patience {
+            return None;
+        }
+        pause(POLL);
+    }
+}

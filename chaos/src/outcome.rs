@@ -1,0 +1,122 @@
+//! What came of a scenario.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// What the judge found, summed over rounds. Counts are readings unless their names say otherwise.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Verdict {
+    pub(crate) messages_sent: u64,
+    pub(crate) messages_acknowledged: u64,
+    pub(crate) messages_judged: u64,
+    pub(crate) readings_sent: u64,
+    pub(crate) readings_stored: u64,
+    pub(crate) alerts: u64,
+    pub(crate) lost: u64,
+    pub(crate) duplicated: u64,
+    pub(crate) altered: u64,
+    pub(crate) invented: u64,
+    pub(crate) reordered: u64,
+    pub(crate) alerts_missing: u64,
+    pub(crate) alerts_doubled: u64,
+    pub(crate) alerts_invented: u64,
+    pub(crate) stray_files: u64,
+    pub(crate) missing_files: u64,
+}
+
+impl Verdict {
+    /// What is wrong, by name; empty if the promise was kept.
+    pub(crate) fn faults(&self) -> Vec<(&'static str, u64)> {
+        let all = [
+            ("lost", self.lost),
+            ("duplicated", self.duplicated),
+            ("altered", self.altered),
+            ("invented", self.invented),
+            ("reordered", self.reordered),
+            ("alerts_missing", self.alerts_missing),
+            ("alerts_doubled", self.alerts_doubled),
+            ("alerts_invented", self.alerts_invented),
+            ("stray_files", self.stray_files),
+            ("missing_files", self.missing_files),
+        ];
+        all.into_iter().filter(|(_, count)| *count > 0).collect()
+    }
+
+    fn add(&mut self, other: &Self) {
+        for (sum, more) in [
+            (&mut self.messages_sent, other.messages_sent),
+            (&mut self.messages_acknowledged, other.messages_acknowledged),
+            (&mut self.messages_judged, other.messages_judged),
+            (&mut self.readings_sent, other.readings_sent),
+            (&mut self.readings_stored, other.readings_stored),
+            (&mut self.alerts, other.alerts),
+            (&mut self.lost, other.lost),
+            (&mut self.duplicated, other.duplicated),
+            (&mut self.altered, other.altered),
+            (&mut self.invented, other.invented),
+            (&mut self.reordered, other.reordered),
+            (&mut self.alerts_missing, other.alerts_missing),
+            (&mut self.alerts_doubled, other.alerts_doubled),
+            (&mut self.alerts_invented, other.alerts_invented),
+            (&mut self.stray_files, other.stray_files),
+            (&mut self.missing_files, other.missing_files),
+        ] {
+            *sum += more;
+        }
+    }
+}
+
+/// What came of a scenario, or of one of its rounds.
+#[derive(Clone, Debug, Default, Serialize)]
+pub(crate) struct Outcome {
+    /// Faults done, by kind.
+    pub(crate) faults: BTreeMap<String, u64>,
+    /// What the judge found.
+    pub(crate) verdict: Verdict,
+    /// From the start of the process until it was ready, in milliseconds, after each fault.
+    #[serde(skip)]
+    pub(crate) recovery_ms: Vec<f64>,
+    /// What broke, each with the seed and the round that does it again.
+    pub(crate) violations: Vec<String>,
+    /// Why something was not run.
+    pub(crate) not_run: Vec<String>,
+    /// Other figures, by name with unit.
+    pub(crate) figures: BTreeMap<String, f64>,
+}
+
+impl Outcome {
+    /// One that could not be run, because of `why`.
+    pub(crate) fn not_run(why: impl Into<String>) -> Self {
+        Self { not_run: vec![why.into()], ..Self::default() }
+    }
+
+    /// Counts a fault.
+    pub(crate) fn fault(&mut self, kind: &str) {
+        *self.faults.entry(kind.to_owned()).or_default() += 1;
+    }
+
+    /// Notes how long a start took.
+    pub(crate) fn recovered(&mut self, time: Duration) {
+        self.recovery_ms.push(time.as_secs_f64() * 1000.0);
+    }
+
+    /// Takes in the outcome of another round.
+    pub(crate) fn merge(&mut self, other: Self) {
+        for (kind, count) in other.faults {
+            *self.faults.entry(kind).or_default() += count;
+        }
+        self.verdict.add(&other.verdict);
+        self.recovery_ms.extend(other.recovery_ms);
+        self.violations.extend(other.violations);
+        self.not_run.extend(other.not_run);
+        self.figures.extend(other.figures);
+    }
+
+    /// Whether nothing broke.
+    pub(crate) fn kept(&self) -> bool {
+        self.violations.is_empty()
+    }
+}

@@ -1,0 +1,51 @@
+//! What goes wrong: one file a scenario, each with one function `run`.
+
+mod audit;
+mod devices;
+mod kills;
+mod log;
+mod names;
+mod points;
+mod power;
+mod teeth;
+
+use anyhow::bail;
+
+use crate::outcome::Outcome;
+use crate::setting::Setting;
+
+/// A scenario.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Scenario {
+    /// Its name on the command line.
+    pub(crate) name: &'static str,
+    /// What it does.
+    pub(crate) about: &'static str,
+    /// Does it.
+    pub(crate) run: fn(&Setting) -> anyhow::Result<Outcome>,
+}
+
+/// All of them, in the order they are run.
+pub(crate) const ALL: &[Scenario] = &[
+    Scenario { name: "kills", about: "the process is killed at random moments", run: kills::run },
+    Scenario { name: "points", about: "the process is killed between two particular steps", run: points::run },
+    Scenario { name: "power", about: "power is cut under a live fleet", run: power::run },
+    Scenario { name: "devices", about: "devices send twice, late, out of order, with wrong clocks", run: devices::run },
+    Scenario { name: "audit", about: "the order of writes, syncs and names is right for any file system", run: audit::run },
+    Scenario { name: "model", about: "every state that a disk may leave is opened", run: log::model },
+    Scenario { name: "damage", about: "bits are flipped and files cut, everywhere", run: log::damage },
+    Scenario { name: "teeth", about: "planted bugs are caught", run: teeth::run },
+];
+
+/// The scenarios of these names; all if there is none.
+///
+/// # Errors
+/// If there is no scenario of a name.
+pub(crate) fn select(names: &[String]) -> anyhow::Result<Vec<Scenario>> {
+    if let Some(unknown) = names.iter().find(|name| !ALL.iter().any(|scenario| scenario.name == **name)) {
+        let known: Vec<&str> = ALL.iter().map(|scenario| scenario.name).collect();
+        bail!("no scenario `{unknown}`; there are {}", known.join(", "));
+    }
+    let wanted = |scenario: &&Scenario| names.is_empty() || names.iter().any(|name| name == scenario.name);
+    Ok(ALL.iter().filter(wanted).copied().collect())
+}

@@ -1,0 +1,189 @@
+//! Planted bugs: each must be caught, or the harness proves nothing.
+
+use std::time::Duration;
+
+use anyhow::ensure;
+use rand::Rng;
+
+use crate::outcome::Outcome;
+use crate::round::{Plan, Round, play};
+use crate::setting::Setting;
+use crate::strace::{Call, Effect, Injection};
+use crate::weir::Weir;
+
+use super::{audit, devices, log, names, power};
+
+/// Rounds until a bug counts as missed.
+const ATTEMPTS: u32 = 6;
+/// How long to wait for a named point.
+const REACH: Duration = Duration::from_secs(3);
+
+/// How a bug is caught.
+#[derive(Clone, Copy, Debug)]
+enum Bait {
+    /// Random kills.
+    Kills,
+    /// Kills at one named point.
+    Point(&'static str),
+    /// Power cuts.
+    Power,
+    /// Devices that send late messages.
+    Devices,
+    /// Writes of the log that fail.
+    WriteErrors,
+    /// A table that is held while the log is full of what it has not passed.
+    HeldTable,
+    /// The order of system calls.
+    Audit,
+    /// The model of the disk.
+    Model,
+    /// Damaged files.
+    Damage,
+}
+
+/// Which bait for which bug.
+const BAITS: &[(&str, Bait)] = &[
+    ("log_sync_skipped", Bait::Power),
+    ("log_directory_sync_skipped", Bait::Model),
+    ("sync_retried", Bait::Model),
+    ("write_error_ignored", Bait::WriteErrors),
+    ("ack_before_sync", Bait::Point("log_write")),
+    ("stale_ack", Bait::Point("log_write")),
+    ("checksum_skipped", Bait::Damage),
+    ("retention_ignores_consumers", Bait::HeldTable),
+    ("position_before_effect", Bait::Kills),
+    ("dedupe_forgotten", Bait::Kills),
+    ("late_dropped", Bait::Devices),
+    ("alerts_repeated", Bait::Point("alerts_appended")),
+    ("parquet_sync_skipped", Bait::Power),
+    ("rename_after_commit", Bait::Point("delta_synced")),
+    ("delta_directory_sync_skipped", Bait::Audit),
+    ("leftovers_kept", Bait::Point("table_placed")),
+];
+
+/// Runs it: whatever is missed is a violation.
+pub(crate) fn run(setting: &Setting) -> anyhow::Result<Outcome> {
+    let mut outcome = Outcome::default();
+    for tooth in names::teeth(&setting.binaries)? {
+        let bait = BAITS.iter().find(|(name, _)| *name == tooth.name).map(|(_, bait)| *bait);
+        let caught = match bait {
+            Some(bait) => catch(setting, &tooth.name, bait)?,
+            None => Caught::Missed(0),
+        };
+        match caught {
+            Caught::By(what) => {
+                eprintln!("caught {} ({}): {what}", tooth.name, tooth.about);
+                outcome.fault(&format!("caught: {} ({bait:?})", tooth.about.trim_end_matches('.')));
+            }
+            Caught::Missed(rounds) => {
+                outcome.violations.push(format!("planted bug {} not caught in {rounds} rounds", tooth.name));
+            }
+            Caught::NotTried(why) => outcome.not_run.push(format!("planted bug {}: {why}", tooth.name)),
+        }
+    }
+    Ok(outcome)
+}
+
+enum Caught {
+    By(String),
+    Missed(u32),
+    NotTried(String),
+}
+
+fn catch(setting: &Setting, tooth: &str, bait: Bait) -> anyhow::Result<Caught> {
+    for attempt in 0..ATTEMPTS {
+        let outcome = once(setting, tooth, bait, attempt)?;
+        if let Some(what) = outcome.violations.into_iter().next() {
+            return Ok(Caught::By(what.chars().take(200).collect()));
+        }
+        if let Some(why) = outcome.not_run.into_iter().next() {
+            return Ok(Caught::NotTried(why));
+        }
+    }
+    Ok(Caught::Missed(ATTEMPTS))
+}
+
+fn once(setting: &Setting, tooth: &str, bait: Bait, attempt: u32) -> anyhow::Result<Outcome> {
+    let planted = |plan: Plan| Plan {
+        scenario: "teeth",
+        binary: setting.binaries.faults.clone(),
+        tooth: Some(tooth.to_owned()),
+        ..plan
+    };
+    let plan = planted(Plan::new(setting, "teeth", attempt));
+    match bait {
+        Bait::Kills => play(setting, plan, |round| kills(round, 12)),
+        Bait::Point(point) => play(setting, plan, |round| at_point(round, point)),
+        Bait::Power => power::planted(setting, plan),
+        Bait::Devices => play(setting, planted(devices::plan(setting, attempt)), devices::attack),
+        Bait::WriteErrors => play(setting, plan, write_errors),
+        Bait::HeldTable => play(setting, plan, held_table),
+        Bait::Audit => play(setting, plan, audit::attack),
+        Bait::Model => log::planted(setting, tooth, "model"),
+        Bait::Damage => log::planted(setting, tooth, "damage"),
+    }
+}
+
+fn kills(round: &mut Round, count: u32) -> anyhow::Result<()> {
+    for _ in 0..count {
+        round.pause(20..500);
+        round.restart()?;
+    }
+    Ok(())
+}
+
+fn at_point(round: &mut Round, point: &str) -> anyhow::Result<()> {
+    let launch = round.launch.clone();
+    for _ in 0..5 {
+        let nth = round.random.random_range(1..40);
+        round.kill()?;
+        let mut weir = Weir::spawn(&launch.clone().with("WEIR_FAULT", format!("{point}:{nth}:kill")))?;
+        weir.wait(REACH)?;
+        round.weir = Some(weir);
+        round.restart()?;
+    }
+    Ok(())
+}
+
+/// A disk that fails now and then, and a process that goes on.
+fn write_errors(round: &mut Round) -> anyhow::Result<()> {
+    let plain = round.launch.wrapper.clone();
+    let segments = round.launch.data.join("log/segments");
+    for _ in 0..3 {
+        let injection = Injection {
+            calls: vec![Call::Pwrite],
+            effect: Effect::Eio,
+            nth: Some(round.random.random_range(20..60)),
+            paths: std::fs::read_dir(&segments)?.map(|entry| Ok(entry?.path())).collect::<std::io::Result<_>>()?,
+        };
+        round.launch.wrapper = injection.wrapper(&round.directory.join("trace"));
+        round.kill()?;
+        let mut weir = Weir::spawn(&round.launch)?;
+        weir.wait(REACH)?;
+        round.weir = Some(weir);
+        round.launch.wrapper.clone_from(&plain);
+        round.restart()?;
+    }
+    Ok(())
+}
+
+/// The table stands still while small segments come and go.
+fn held_table(round: &mut Round) -> anyhow::Result<()> {
+    let hold = round.directory.join("hold");
+    std::fs::write(&hold, "")?;
+    round.launch = round
+        .launch
+        .clone()
+        .with("WEIR_STREAMS__SEGMENT_BYTES", 65_536)
+        .with("WEIR_STREAMS__RETENTION_BYTES", 131_072)
+        .with("WEIR_FAULT", format!("parquet_write:1:hold={}", hold.display()));
+    round.restart()?;
+    round.pause(3_000..4_000);
+    std::fs::remove_file(&hold)?;
+    let status = match &mut round.weir {
+        Some(weir) => weir.wait(REACH)?,
+        None => None,
+    };
+    ensure!(status.is_none(), "weir ended: {status:?}");
+    Ok(())
+}
