@@ -49,7 +49,8 @@ fn build(root: &Path, options: &[&str], to: &Path) -> anyhow::Result<PathBuf> {
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
     let built = target.join("release/weir");
     // A new file: the old one may be running.
-    fs::remove_file(to).or_else(|error| if error.kind() == std::io::ErrorKind::NotFound { Ok(()) } else { Err(error) })?;
+    fs::remove_file(to)
+        .or_else(|error| if error.kind() == std::io::ErrorKind::NotFound { Ok(()) } else { Err(error) })?;
     fs::copy(&built, to).with_context(|| built.display().to_string())?;
     to.canonicalize().with_context(|| to.display().to_string())
 }

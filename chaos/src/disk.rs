@@ -89,11 +89,6 @@ impl PowerDisk {
         self.disk.mount_point()
     }
 
-    /// The options in force.
-    pub(crate) fn journal(&self) -> Journal {
-        self.journal
-    }
-
     /// Cuts the power, now. From here on every change fails, until [`Self::remount`]. Whoever uses the disk must
     /// have been stopped, or has seen successes that are none.
     pub(crate) fn cut(&self) -> anyhow::Result<()> {

@@ -1,6 +1,7 @@
 //! A wall clock that jumps, for one process: libfaketime, preloaded. Time that only goes on, which timeouts are
 //! made of, stays true.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -10,11 +11,18 @@ use anyhow::Context;
 const PLACES: &[&str] = &["/usr/lib", "/usr/lib64", "/usr/local/lib"];
 const LIBRARY: &str = "faketime/libfaketimeMT.so.1";
 
+/// Where the library keeps memory and a semaphore for each process, and leaves them if it is killed. Another
+/// process that gets the same id would then not start.
+const SHARED: &str = "/dev/shm";
+const LEFTOVERS: [&str; 2] = ["faketime_shm_", "sem.faketime_sem_"];
+
 /// A clock that is wrong by as much as the last [`WallClock::set`] said.
 #[derive(Debug)]
 pub(crate) struct WallClock {
     library: PathBuf,
     file: PathBuf,
+    /// What others left: not ours to remove.
+    left_by_others: BTreeSet<PathBuf>,
 }
 
 impl WallClock {
@@ -24,7 +32,7 @@ impl WallClock {
     /// If there is no libfaketime, or the file cannot be written.
     pub(crate) fn create(directory: &Path) -> anyhow::Result<Self> {
         let library = library().map_err(anyhow::Error::msg)?;
-        let clock = Self { library, file: directory.join("clock") };
+        let clock = Self { library, file: directory.join("clock"), left_by_others: leftovers() };
         clock.set(0)?;
         Ok(clock)
     }
@@ -59,6 +67,27 @@ impl WallClock {
     }
 }
 
+impl Drop for WallClock {
+    fn drop(&mut self) {
+        for path in leftovers().difference(&self.left_by_others) {
+            if let Err(error) = fs::remove_file(path) {
+                eprintln!("warning: {} not removed: {error}", path.display());
+            }
+        }
+    }
+}
+
+/// What processes that are dead left.
+fn leftovers() -> BTreeSet<PathBuf> {
+    let Ok(entries) = fs::read_dir(SHARED) else { return BTreeSet::new() };
+    entries.flatten().filter(|entry| is_left(&entry.file_name().to_string_lossy())).map(|entry| entry.path()).collect()
+}
+
+fn is_left(name: &str) -> bool {
+    let id = LEFTOVERS.iter().find_map(|prefix| name.strip_prefix(prefix)).and_then(|id| id.parse::<u32>().ok());
+    id.is_some_and(|id| !Path::new("/proc").join(id.to_string()).exists())
+}
+
 fn library() -> Result<PathBuf, String> {
     let architecture = format!("{}-linux-gnu", std::env::consts::ARCH);
     let places = PLACES.iter().map(Path::new);
@@ -76,6 +105,16 @@ mod tests {
         let mut command = Command::new("date");
         let output = command.arg("+%Y").envs(clock.environment()).output().unwrap();
         String::from_utf8(output.stdout).unwrap().trim().parse().unwrap()
+    }
+
+    #[test]
+    fn only_what_dead_processes_left_is_a_leftover() {
+        let mut child = Command::new("true").spawn().unwrap();
+        child.wait().unwrap();
+        assert!(is_left(&format!("faketime_shm_{}", child.id())));
+        assert!(is_left(&format!("sem.faketime_sem_{}", child.id())));
+        assert!(!is_left(&format!("faketime_shm_{}", std::process::id())));
+        assert!(!is_left("faketime_shm_") && !is_left("other_7"));
     }
 
     #[test]

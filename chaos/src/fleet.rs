@@ -1,7 +1,7 @@
 //! `weir simulate`: the devices, with their ledger and the file of everything they sent.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
@@ -32,20 +32,18 @@ pub(crate) struct Plan {
 #[derive(Debug)]
 pub(crate) struct Fleet {
     process: Process,
-    ledger: PathBuf,
 }
 
 impl Fleet {
     /// Starts it towards `mqtt`, with its files in `directory`.
     pub(crate) fn start(binary: &Path, plan: &Plan, mqtt: SocketAddr, directory: &Path) -> anyhow::Result<Self> {
-        let ledger = directory.join("ledger.csv");
         let mut command = Command::new(binary);
         command.args(["simulate", "--mqtt", &mqtt.to_string(), "--devices", &plan.devices.to_string()]);
         command.args(["--rate", &plan.rate.to_string(), "--seed", &plan.seed.to_string()]);
         command.args(["--drain", &format!("{}s", DRAIN.as_secs())]);
-        command.arg("--ledger").arg(&ledger).arg("--sent").arg(directory.join("sent.csv"));
+        command.arg("--ledger").arg(directory.join("ledger.csv")).arg("--sent").arg(directory.join("sent.csv"));
         command.args(&plan.options).env("RUST_LOG", "error");
-        Ok(Self { process: Process::start(&mut command, &directory.join("fleet.log"))?, ledger })
+        Ok(Self { process: Process::start(&mut command, &directory.join("fleet.log"))? })
     }
 
     /// Ends it once everything it published is acknowledged, by `weir`.
@@ -67,10 +65,5 @@ impl Fleet {
             Some(status) => bail!("the fleet is not acknowledged ({status}): {}", self.process.last_words()),
             None => bail!("the fleet does not end: {}", self.process.last_words()),
         }
-    }
-
-    /// Its ledger.
-    pub(crate) fn ledger(&self) -> &Path {
-        &self.ledger
     }
 }

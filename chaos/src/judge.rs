@@ -87,11 +87,19 @@ impl Judge {
         let json = out.lines().last().unwrap_or_default();
         let value: Value = serde_json::from_str(json).with_context(|| format!("the judge said: {out}\n{err}"))?;
         let examples = value.get("examples").map(Value::to_string).unwrap_or_default();
-        let verdict: Verdict = serde_json::from_value(value)?;
+        let verdict: Verdict = serde_json::from_value(counts(value))?;
         let kept = output.status.success();
         ensure!(kept == verdict.faults().is_empty(), "the judge's exit code contradicts what it says: {json}");
         Ok(Judgement { verdict, examples })
     }
+}
+
+/// What was not judged has no count: it counts as nothing found.
+fn counts(mut value: Value) -> Value {
+    if let Value::Object(fields) = &mut value {
+        fields.retain(|_, value| !value.is_null());
+    }
+    value
 }
 
 fn has_duckdb(python: &Path) -> bool {

@@ -10,8 +10,10 @@
 mod binaries;
 mod clock;
 mod disk;
+mod faketime;
 mod fleet;
 mod judge;
+mod lanes;
 mod outcome;
 mod process;
 mod proxy;

@@ -27,7 +27,8 @@ pub(crate) struct Process {
 impl Process {
     /// Starts `command` in a process group of its own; what it says goes to the end of `log`.
     pub(crate) fn start(command: &mut Command, log: &Path) -> anyhow::Result<Self> {
-        let append = || OpenOptions::new().create(true).append(true).open(log).with_context(|| log.display().to_string());
+        let append =
+            || OpenOptions::new().create(true).append(true).open(log).with_context(|| log.display().to_string());
         command.stdin(Stdio::null()).stdout(append()?).stderr(append()?).process_group(0);
         let child = command.spawn().with_context(|| format!("start {}", command.get_program().to_string_lossy()))?;
         Ok(Self { child, log: log.to_owned() })

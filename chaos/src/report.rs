@@ -108,7 +108,8 @@ fn row(text: &mut String, entry: &Entry) {
     let verdict = &entry.outcome.verdict;
     let alerts = verdict.alerts_missing + verdict.alerts_doubled + verdict.alerts_invented;
     let faults: u64 = entry.outcome.faults.values().sum();
-    let recovery = entry.recovery_ms.map_or_else(String::new, |[p50, p99, most]| format!("{p50:.0}, {p99:.0}, {most:.0}"));
+    let recovery =
+        entry.recovery_ms.map_or_else(String::new, |[p50, p99, most]| format!("{p50:.0}, {p99:.0}, {most:.0}"));
     line(
         text,
         format_args!(
@@ -129,7 +130,12 @@ fn percentiles(values: &[f64]) -> Option<[f64; 3]> {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
     let at = |share: f64| {
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss, reason = "a rank")]
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            clippy::cast_precision_loss,
+            reason = "a rank"
+        )]
         let rank = (sorted.len().saturating_sub(1) as f64 * share).round() as usize;
         sorted.get(rank).copied()
     };

@@ -121,7 +121,10 @@ impl Round {
             mqtt: free_address()?,
             http: free_address()?,
             rules: write_rules(&directory)?,
-            environment: eager(&mut random).into_iter().chain(tooth.map(|name| ("WEIR_TOOTH".to_owned(), name))).collect(),
+            environment: eager(&mut random)
+                .into_iter()
+                .chain(tooth.map(|name| ("WEIR_TOOTH".to_owned(), name)))
+                .collect(),
             log: directory.join("weir.log"),
         };
         let (weir, _) = Weir::start(&launch)?;
@@ -182,7 +185,7 @@ impl Round {
 
 /// Settings under which all that happens rarely happens often, a little different each time.
 fn eager(random: &mut ChaCha8Rng) -> Vec<(String, String)> {
-    let segment = [65_536_u64, 262_144, 1_048_576, 4_194_304][random.random_range(0..4)];
+    let segment = 65_536_u64 << (2 * random.random_range(0..4));
     let settings = [
         ("WEIR_SINK__ROLL_AGE_SECONDS", random.random_range(0.05..0.5).to_string()),
         ("WEIR_CONSUMERS__COMMIT_INTERVAL_SECONDS", random.random_range(0.05..0.5).to_string()),

@@ -1,12 +1,18 @@
 //! What goes wrong: one file a scenario, each with one function `run`.
 
 mod audit;
+mod backlog;
+mod clocks;
 mod devices;
+mod errors;
+mod held;
 mod kills;
 mod log;
 mod names;
+mod network;
 mod points;
 mod power;
+mod stall;
 mod teeth;
 
 use anyhow::bail;
@@ -30,10 +36,27 @@ pub(crate) const ALL: &[Scenario] = &[
     Scenario { name: "kills", about: "the process is killed at random moments", run: kills::run },
     Scenario { name: "points", about: "the process is killed between two particular steps", run: points::run },
     Scenario { name: "power", about: "power is cut under a live fleet", run: power::run },
+    Scenario {
+        name: "errors",
+        about: "system calls on its files fail, are slow, and the disk is full",
+        run: errors::run,
+    },
+    Scenario { name: "clocks", about: "the clock of the machine jumps, those of devices are wrong", run: clocks::run },
+    Scenario {
+        name: "network",
+        about: "connections break in every way, and sessions are taken over",
+        run: network::run,
+    },
     Scenario { name: "devices", about: "devices send twice, late, out of order, with wrong clocks", run: devices::run },
-    Scenario { name: "audit", about: "the order of writes, syncs and names is right for any file system", run: audit::run },
+    Scenario {
+        name: "audit",
+        about: "the order of writes, syncs and names is right for any file system",
+        run: audit::run,
+    },
     Scenario { name: "model", about: "every state that a disk may leave is opened", run: log::model },
     Scenario { name: "damage", about: "bits are flipped and files cut, everywhere", run: log::damage },
+    Scenario { name: "backlog", about: "a restart with ten times the backlog takes as long", run: backlog::run },
+    Scenario { name: "stall", about: "tables stall for long while devices go on", run: stall::run },
     Scenario { name: "teeth", about: "planted bugs are caught", run: teeth::run },
 ];
 

@@ -42,9 +42,9 @@ impl Setting {
     /// The random numbers of round `round` of a scenario.
     pub(crate) fn random(&self, scenario: &str, round: u32) -> ChaCha8Rng {
         // FNV-1a: rounds need different streams of numbers, not good hashes.
-        let name = scenario.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-            (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
-        });
+        let name = scenario
+            .bytes()
+            .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3));
         let mut random = ChaCha8Rng::seed_from_u64(self.seed ^ name);
         random.set_stream(u64::from(round));
         random

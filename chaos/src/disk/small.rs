@@ -4,7 +4,7 @@ use std::fs::{self, OpenOptions};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use rustix::fs::{FallocateFlags, fallocate, statvfs};
+use rustix::fs::{FallocateFlags, fallocate};
 
 use super::Journal;
 use super::ext4::Ext4;
@@ -35,12 +35,6 @@ impl SmallDisk {
     /// Where its files are.
     pub(crate) fn mount_point(&self) -> &Path {
         self.disk.mount_point()
-    }
-
-    /// Bytes free.
-    pub(crate) fn free(&self) -> anyhow::Result<u64> {
-        let stat = statvfs(self.mount_point()).context("free space")?;
-        Ok(stat.f_bavail * stat.f_frsize)
     }
 
     /// Removes the ballast: what a person does who finds a disk full.

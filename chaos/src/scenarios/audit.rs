@@ -48,7 +48,11 @@ pub(super) fn attack(round: &mut Round) -> anyhow::Result<()> {
     }
     ensure!(audit.commits > 0 && audit.groups > 0, "nothing to judge: {audit:?}");
     *round.outcome.faults.entry("system calls audited".to_owned()).or_default() += audit.calls;
-    ensure!(audit.broken.is_empty(), "order of system calls: {}", audit.broken.iter().take(5).cloned().collect::<Vec<_>>().join("; "));
+    ensure!(
+        audit.broken.is_empty(),
+        "order of system calls: {}",
+        audit.broken.iter().take(5).cloned().collect::<Vec<_>>().join("; ")
+    );
     Ok(())
 }
 
@@ -155,8 +159,8 @@ impl Audit {
     /// Whether the directory was synced since its last new name of this kind.
     fn alone(&mut self, directory: &str, path: &str) {
         let kind = path.rsplit('.').next().unwrap_or_default();
-        let earlier = self.names.get(directory).into_iter().flatten();
-        if let Some(earlier) = earlier.filter(|name| name.ends_with(kind)).next_back() {
+        let mut earlier = self.names.get(directory).into_iter().flatten();
+        if let Some(earlier) = earlier.rfind(|name| name.ends_with(kind)) {
             self.broken.push(format!("{path} got its name before the directory was synced for {earlier}"));
         }
     }
@@ -195,20 +199,26 @@ mod tests {
         r#"write(5</d/staging/r/0.staged>, ""..., 8) = 8"#,
         "fsync(5</d/staging/r/0.staged>) = 0",
     ];
-    const LINKED: &str = r#"linkat(AT_FDCWD</x>, "/d/staging/r/0.staged", AT_FDCWD</x>, "/d/tables/r/h/p.parquet", 0) = 0"#;
+    const LINKED: &str =
+        r#"linkat(AT_FDCWD</x>, "/d/staging/r/0.staged", AT_FDCWD</x>, "/d/tables/r/h/p.parquet", 0) = 0"#;
     const COMMIT: &str =
         r#"linkat(AT_FDCWD</x>, "/d/staging/r/c.staged", AT_FDCWD</x>, "/d/tables/r/_delta_log/1.json", 0) = 0"#;
 
     #[test]
     fn the_right_order_is_right() {
-        let calls = [&STAGED[..], &[LINKED, "fsync(6</d/tables/r/h>) = 0", COMMIT, "fsync(6</d/tables/r/_delta_log>) = 0", COMMIT]];
+        let calls = [
+            &STAGED[..],
+            &[LINKED, "fsync(6</d/tables/r/h>) = 0", COMMIT, "fsync(6</d/tables/r/_delta_log>) = 0", COMMIT],
+        ];
         assert_eq!(broken(&calls.concat()), [""; 0]);
     }
 
     #[test]
     fn each_rule_finds_what_breaks_it() {
         assert!(broken(&[STAGED[0], STAGED[1], LINKED])[0].contains("before /d/staging/r/0.staged was synced"));
-        assert!(broken(&[&STAGED[..], &[LINKED, COMMIT]].concat())[0].contains("before the directory of /d/tables/r/h"));
+        assert!(
+            broken(&[&STAGED[..], &[LINKED, COMMIT]].concat())[0].contains("before the directory of /d/tables/r/h")
+        );
         assert!(broken(&[COMMIT, COMMIT])[0].contains("before the directory was synced"));
         let group = r#"pwrite64(5</d/log/segments/1.log>, ""..., 8, 0) = 8"#;
         assert!(broken(&[group, group])[0].contains("written twice"));

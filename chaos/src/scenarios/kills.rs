@@ -3,6 +3,7 @@
 use rand::Rng;
 use rustix::process::Signal;
 
+use crate::lanes;
 use crate::outcome::Outcome;
 use crate::round::{Plan, Round, play};
 use crate::setting::Setting;
@@ -12,13 +13,9 @@ const PER_ROUND: u32 = 100;
 
 /// Runs it.
 pub(crate) fn run(setting: &Setting) -> anyhow::Result<Outcome> {
-    let (mut left, mut outcome, mut number) = (setting.count(30, 1_000, 5_000), Outcome::default(), 0);
-    while left > 0 {
-        let faults = left.min(PER_ROUND);
-        outcome.merge(play(setting, Plan::new(setting, "kills", number), |round| attack(round, faults))?);
-        (left, number) = (left - faults, number + 1);
-    }
-    Ok(outcome)
+    lanes::play(setting.count(30, 1_200, 10_000), PER_ROUND, |number, faults| {
+        play(setting, Plan::new(setting, "kills", number), |round| attack(round, faults))
+    })
 }
 
 fn attack(round: &mut Round, faults: u32) -> anyhow::Result<()> {

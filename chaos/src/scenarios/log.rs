@@ -26,11 +26,13 @@ struct Found {
 /// Crash states.
 pub(crate) fn model(setting: &Setting) -> anyhow::Result<Outcome> {
     let states = setting.count(20_000, 240_000, 2_000_000) / PROCESSES;
-    let lots = (0..PROCESSES).map(|process| vec![
-        "model".to_owned(),
-        format!("--seed={}", setting.seed.wrapping_add(u64::from(process) << 32)),
-        format!("--states={states}"),
-    ]);
+    let lots = (0..PROCESSES).map(|process| {
+        vec![
+            "model".to_owned(),
+            format!("--seed={}", setting.seed.wrapping_add(u64::from(process) << 32)),
+            format!("--states={states}"),
+        ]
+    });
     several(setting, lots.collect(), None, "simulated crash state")
 }
 

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use rand::Rng;
 
+use crate::lanes;
 use crate::outcome::Outcome;
 use crate::round::{Plan, Round, play};
 use crate::setting::Setting;
@@ -12,19 +13,18 @@ use super::names;
 
 /// Faults of a round.
 const PER_ROUND: u32 = 92;
-/// How long to wait until a point is reached. Some are never: a checkpoint comes every hundred commits.
+/// How long to wait until a point is reached.
 const REACH: Duration = Duration::from_secs(3);
+/// The same for a checkpoint, which comes every hundred commits.
+const REACH_CHECKPOINT: Duration = Duration::from_secs(15);
 
 /// Runs it.
 pub(crate) fn run(setting: &Setting) -> anyhow::Result<Outcome> {
     let points = names::points(&setting.binaries)?;
-    let (mut left, mut outcome, mut number) = (setting.count(46, 1_200, 6_000), Outcome::default(), 0);
-    while left > 0 {
-        let faults = left.min(PER_ROUND);
+    let mut outcome = lanes::play(setting.count(46, 1_200, 6_000), PER_ROUND, |number, faults| {
         let plan = Plan { binary: setting.binaries.faults.clone(), ..Plan::new(setting, "points", number) };
-        outcome.merge(play(setting, plan, |round| attack(round, &points, number * PER_ROUND, faults))?);
-        (left, number) = (left - faults, number + 1);
-    }
+        play(setting, plan, |round| attack(round, &points, number * PER_ROUND, faults))
+    })?;
     let missed = points.iter().filter(|point| !outcome.faults.contains_key(&fault(point)));
     let missed: Vec<&str> = missed.map(String::as_str).collect();
     if !missed.is_empty() {
@@ -36,13 +36,14 @@ pub(crate) fn run(setting: &Setting) -> anyhow::Result<Outcome> {
 fn attack(round: &mut Round, points: &[String], first: u32, faults: u32) -> anyhow::Result<()> {
     let launch = round.launch.clone();
     for point in points.iter().cycle().skip(usize::try_from(first)? % points.len()).take(usize::try_from(faults)?) {
-        let nth = round.random.random_range(1..6);
+        let rare = point.starts_with("checkpoint");
+        let (nth, reach) = if rare { (1, REACH_CHECKPOINT) } else { (round.random.random_range(1..6), REACH) };
         round.launch = launch.clone().with("WEIR_FAULT", format!("{point}:{nth}:kill"));
         round.kill()?;
         // It may be reached before it is ready.
         round.weir = Some(crate::weir::Weir::spawn(&round.launch)?);
         let reached = match &mut round.weir {
-            Some(weir) => weir.wait(REACH)?.is_some(),
+            Some(weir) => weir.wait(reach)?.is_some(),
             None => false,
         };
         if reached {

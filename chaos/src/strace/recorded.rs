@@ -29,22 +29,31 @@ pub(crate) struct Site {
 /// If the trace cannot be read.
 pub(crate) fn sites(trace: &Path, data: &Path) -> anyhow::Result<Vec<Site>> {
     let data = data.to_string_lossy();
-    let mut found: BTreeMap<(Call, String), (BTreeSet<PathBuf>, BTreeMap<String, u32>)> = BTreeMap::new();
+    let mut found: BTreeMap<(Call, String), Seen> = BTreeMap::new();
     for line in lines(trace)? {
         let line = line.with_context(|| trace.display().to_string())?;
         let Some((thread, call, path)) = parse(&line, &data) else { continue };
-        let (paths, threads) = found.entry((call, place(path, &data))).or_default();
-        paths.insert(PathBuf::from(path));
-        *threads.entry(thread.to_owned()).or_default() += 1;
+        let seen = found.entry((call, place(path, &data))).or_default();
+        seen.paths.insert(PathBuf::from(path));
+        *seen.threads.entry(thread.to_owned()).or_default() += 1;
     }
-    let site = |((call, place), (paths, threads)): ((Call, String), (BTreeSet<PathBuf>, BTreeMap<String, u32>))| Site {
-        call,
-        place,
-        paths,
-        calls: threads.values().sum(),
-        most: threads.values().copied().max().unwrap_or(0),
-    };
-    Ok(found.into_iter().map(site).collect())
+    Ok(found.into_iter().map(|((call, place), seen)| seen.site(call, place)).collect())
+}
+
+/// Calls of one site while they are counted.
+#[derive(Default)]
+struct Seen {
+    paths: BTreeSet<PathBuf>,
+    /// Calls of each thread.
+    threads: BTreeMap<String, u32>,
+}
+
+impl Seen {
+    fn site(self, call: Call, place: String) -> Site {
+        let calls = self.threads.values().sum();
+        let most = self.threads.values().copied().max().unwrap_or(0);
+        Site { call, place, paths: self.paths, calls, most }
+    }
 }
 
 /// How many calls of a trace were tampered with.

@@ -10,7 +10,6 @@ use anyhow::{Context, bail, ensure};
 use super::{Fault, NAME, faults, kind, merge, missed};
 use crate::clock;
 use crate::outcome::Outcome;
-use crate::proxy::Proxy;
 use crate::round::{Plan, Round, play};
 use crate::setting::Setting;
 use crate::strace::{self, Effect};
@@ -25,6 +24,7 @@ const LIFE: Duration = Duration::from_millis(900);
 const REACH: Duration = Duration::from_millis(2_500);
 /// How long a process that goes on after an error may take until it acknowledges again.
 const PATIENCE: Duration = Duration::from_secs(15);
+const ACKNOWLEDGED: &str = "weir_ingest_acknowledged_messages_total";
 const EFFECTS: &[Effect] = &[Effect::Eio, Effect::NoSpace, Effect::Kill];
 
 /// Runs it.
@@ -64,6 +64,8 @@ fn attack(round: &mut Round, lives: usize) -> anyhow::Result<()> {
     clock::pause(LIFE);
     round.kill()?;
     let sites = strace::sites(&trace, &honest.data)?;
+    let calls = sites.iter().map(|site| f64::from(site.calls)).sum();
+    round.outcome.figures.insert("system_calls_of_a_life".to_owned(), calls);
     let all = faults(&sites, EFFECTS, &mut round.random);
     ensure!(!all.is_empty(), "strace has seen no call below {}", honest.data.display());
     for fault in all.into_iter().take(lives) {
@@ -119,11 +121,11 @@ fn reach(round: &mut Round, effect: Effect) -> anyhow::Result<(Option<ExitStatus
 
 /// A process that did not end must acknowledge: it may not hang.
 fn goes_on(round: &Round) -> anyhow::Result<()> {
-    let passed = || round.proxy.as_ref().map_or(0, Proxy::passed);
-    let before = passed();
-    if clock::wait_for(PATIENCE, || (passed() > before).then_some(())).is_none() {
-        let words = round.weir.as_ref().map(Weir::last_words).unwrap_or_default();
-        bail!("neither ends nor acknowledges for {PATIENCE:?}: {words}");
+    let Some(weir) = &round.weir else { bail!("weir does not run") };
+    let before = weir.metric(ACKNOWLEDGED).unwrap_or(0.0);
+    let more = || weir.metric(ACKNOWLEDGED).filter(|now| *now > before);
+    if clock::wait_for(PATIENCE, more).is_none() {
+        bail!("neither ends nor acknowledges for {PATIENCE:?}: {}", weir.last_words());
     }
     Ok(())
 }
