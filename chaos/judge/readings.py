@@ -65,36 +65,42 @@ def compare(db, key):
 
 
 def pair_changed_metrics(db):
-    """Table `unmatched`: in a message that misses a reading and has one that was never sent, the one became the other.
+    """Table `unmatched`: what of `odd` has no counterpart.
 
-    Readings with a partner have the metric of it in `partner`; they are altered, neither lost nor invented.
+    In a message that misses a reading and has one that was never sent, the one became the other. Such readings have
+    the metric of each other in `partner`; they are altered, neither lost nor invented.
     """
     db.execute(f"""CREATE TABLE unmatched AS WITH numbered AS (
             SELECT {MESSAGE}, metric, missing,
                 row_number() OVER (PARTITION BY {MESSAGE}, missing ORDER BY metric) AS number
             FROM odd WHERE missing OR unknown)
         SELECT a.*, b.metric AS partner FROM numbered AS a LEFT JOIN numbered AS b
-        ON a.device = b.device AND a.boot = b.boot AND a.seq = b.seq AND a.number = b.number AND a.missing <> b.missing""")
+        ON a.device = b.device AND a.boot = b.boot AND a.seq = b.seq AND a.number = b.number
+            AND a.missing <> b.missing""")
 
 
 def lost(db, report):
     """A message is stored whole or not at all: what a part of one lacks is lost, even if it was not acknowledged."""
     absent = f"(SELECT {MESSAGE}, count(*) AS readings FROM unmatched WHERE missing GROUP BY ALL)"
     report.found_rows(db, "lost", f"""(
-        SELECT {MESSAGE}, metric, CASE WHEN acknowledged THEN 'acknowledged' ELSE 'the rest of its message is stored' END AS why
+        SELECT {MESSAGE}, metric,
+            CASE WHEN acknowledged THEN 'acknowledged' ELSE 'the rest of its message is stored' END AS why
         FROM unmatched JOIN messages USING ({MESSAGE}) JOIN {absent} AS absent USING ({MESSAGE})
         WHERE missing AND partner IS NULL AND (acknowledged OR absent.readings < messages.readings
-            OR EXISTS (SELECT 1 FROM unmatched AS other WHERE other.partner IS NOT NULL AND other.device = unmatched.device
-                AND other.boot = unmatched.boot AND other.seq = unmatched.seq)))""")
+            OR EXISTS (SELECT 1 FROM unmatched AS other WHERE other.partner IS NOT NULL
+                AND other.device = unmatched.device AND other.boot = unmatched.boot AND other.seq = unmatched.seq)))""")
     report.figures["messages_judged"] = db.execute(f"""SELECT count(*) FROM messages LEFT JOIN {absent} AS absent
-        USING ({MESSAGE}) WHERE acknowledged OR absent.readings IS NULL OR absent.readings < messages.readings""").fetchone()[0]
+        USING ({MESSAGE})
+        WHERE acknowledged OR absent.readings IS NULL OR absent.readings < messages.readings""").fetchone()[0]
 
 
 def altered(db, report):
-    report.found_rows(db, "altered", f"(SELECT {MESSAGE}, metric, difference FROM odd WHERE NOT missing AND NOT unknown)")
+    report.found_rows(db, "altered",
+                      f"(SELECT {MESSAGE}, metric, difference FROM odd WHERE NOT missing AND NOT unknown)")
     report.found_rows(db, "altered", f"""(SELECT {MESSAGE}, partner AS metric, 'metric is ' || metric AS difference
         FROM unmatched WHERE NOT missing AND partner IS NOT NULL)""")
-    report.found_rows(db, "invented", f"(SELECT {MESSAGE}, metric FROM unmatched WHERE NOT missing AND partner IS NULL)")
+    report.found_rows(db, "invented",
+                      f"(SELECT {MESSAGE}, metric FROM unmatched WHERE NOT missing AND partner IS NULL)")
 
 
 def duplicated(db, key, report):

@@ -48,7 +48,8 @@ def compare(folder, log, report):
     report.found("stray_files", len(stray), [str(folder / name) for name in stray])
     report.found("missing_files", len(missing), [str(folder / name) for name in missing])
     report.found("damaged_files", len(resized),
-                 [f"{folder / name}: committed with {log.files[name][1]} bytes, has {found}" for name, found in resized.items()])
+                 [f"{folder / name}: committed with {log.files[name][1]} bytes, has {found}"
+                  for name, found in resized.items()])
     # What people are told to read is date=*/hour=*/*.parquet, so that is read here, and not the files of the log: a
     # file that no commit names is then seen with its rows, as people would see them. `**` would also read the
     # checkpoints of the log as data.
@@ -59,9 +60,10 @@ def compare(folder, log, report):
 def insert(db, name, files, columns):
     if not files:
         return
-    db.execute("CREATE OR REPLACE TEMP TABLE files AS SELECT unnest(?::VARCHAR[]) AS filename, unnest(?::BIGINT[]) AS commit",
-               [[file.path for file in files], [file.commit for file in files]])
-    db.execute(f"INSERT INTO {name} {select(columns, 'commit')} JOIN files USING (filename)", [[file.path for file in files]])
+    paths, commits = [file.path for file in files], [file.commit for file in files]
+    db.execute("""CREATE OR REPLACE TEMP TABLE files AS
+        SELECT unnest(?::VARCHAR[]) AS filename, unnest(?::BIGINT[]) AS commit""", [paths, commits])
+    db.execute(f"INSERT INTO {name} {select(columns, 'commit')} JOIN files USING (filename)", [paths])
 
 
 def damaged(file, columns, report):

@@ -92,4 +92,5 @@ def contradictions(db, proxied, report):
              if report.counts[kind]]
     if wrong:
         raise CannotJudge("the witnesses contradict each other: "
-                          + ", ".join(f"{kind} {report.counts[kind]}, such as {report.examples[kind][0]}" for kind in wrong))
+                          + ", ".join(f"{kind} {report.counts[kind]}, such as {report.examples[kind][0]}"
+                                      for kind in wrong))

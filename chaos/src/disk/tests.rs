@@ -6,11 +6,6 @@ use rand_chacha::ChaCha8Rng;
 
 use super::*;
 
-/// Disks need root and loop devices; without them the harness reports its scenarios as not run, and so do these.
-fn available() -> bool {
-    PowerDisk::available().inspect_err(|why| eprintln!("not run: {why}")).is_ok()
-}
-
 fn put(path: &Path, bytes: &[u8], sync: bool) {
     let mut file = File::create(path).unwrap();
     file.write_all(bytes).unwrap();
@@ -25,10 +20,8 @@ fn free(path: &Path) -> u64 {
 }
 
 #[test]
+#[ignore = "needs root and loop devices"]
 fn a_cut_keeps_what_was_synced_and_nothing_else() {
-    if !available() {
-        return;
-    }
     let directory = tempfile::tempdir().unwrap();
     for (index, journal) in [Journal::DEFAULT, Journal { writeback: true, auto_da_alloc: false, commit_seconds: 300 }]
         .into_iter()
@@ -50,10 +43,8 @@ fn a_cut_keeps_what_was_synced_and_nothing_else() {
 }
 
 #[test]
+#[ignore = "needs root and loop devices"]
 fn a_commit_of_the_journal_can_keep_a_name_without_its_bytes() {
-    if !available() {
-        return;
-    }
     let directory = tempfile::tempdir().unwrap();
     let journal = Journal { writeback: true, auto_da_alloc: false, commit_seconds: 300 };
     let mut disk = PowerDisk::with_journal(directory.path(), 32 << 20, journal).unwrap();
@@ -67,10 +58,8 @@ fn a_commit_of_the_journal_can_keep_a_name_without_its_bytes() {
 }
 
 #[test]
+#[ignore = "needs root and loop devices"]
 fn a_disk_takes_itself_away() {
-    if !available() {
-        return;
-    }
     let directory = tempfile::tempdir().unwrap();
     let disk = PowerDisk::create(directory.path(), 32 << 20).unwrap();
     let (mount_point, image) = (disk.mount_point().to_owned(), directory.path().join("disk.img"));
@@ -85,10 +74,8 @@ fn a_disk_takes_itself_away() {
 }
 
 #[test]
+#[ignore = "needs root and loop devices"]
 fn a_small_disk_fills_up_and_has_room_again() {
-    if !available() {
-        return;
-    }
     let directory = tempfile::tempdir().unwrap();
     let mut disk = SmallDisk::create(directory.path(), 24 << 20, 4 << 20).unwrap();
     let path = disk.mount_point().join("data");
