@@ -25,6 +25,9 @@ pub(crate) struct Verdict {
     pub(crate) alerts_invented: u64,
     pub(crate) stray_files: u64,
     pub(crate) missing_files: u64,
+    pub(crate) alerts_altered: u64,
+    pub(crate) damaged_files: u64,
+    pub(crate) log_damage: u64,
 }
 
 impl Verdict {
@@ -41,6 +44,9 @@ impl Verdict {
             ("alerts_invented", self.alerts_invented),
             ("stray_files", self.stray_files),
             ("missing_files", self.missing_files),
+            ("alerts_altered", self.alerts_altered),
+            ("damaged_files", self.damaged_files),
+            ("log_damage", self.log_damage),
         ];
         all.into_iter().filter(|(_, count)| *count > 0).collect()
     }
@@ -63,6 +69,9 @@ impl Verdict {
             (&mut self.alerts_invented, other.alerts_invented),
             (&mut self.stray_files, other.stray_files),
             (&mut self.missing_files, other.missing_files),
+            (&mut self.alerts_altered, other.alerts_altered),
+            (&mut self.damaged_files, other.damaged_files),
+            (&mut self.log_damage, other.log_damage),
         ] {
             *sum += more;
         }

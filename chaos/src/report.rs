@@ -106,7 +106,7 @@ impl Report {
 fn row(text: &mut String, entry: &Entry) {
     let Verdict { lost, duplicated, altered, invented, reordered, messages_judged, .. } = entry.outcome.verdict;
     let verdict = &entry.outcome.verdict;
-    let alerts = verdict.alerts_missing + verdict.alerts_doubled + verdict.alerts_invented;
+    let alerts = verdict.alerts_missing + verdict.alerts_doubled + verdict.alerts_invented + verdict.alerts_altered;
     let faults: u64 = entry.outcome.faults.values().sum();
     let recovery =
         entry.recovery_ms.map_or_else(String::new, |[p50, p99, most]| format!("{p50:.0}, {p99:.0}, {most:.0}"));

@@ -39,7 +39,7 @@ fn measure(setting: &Setting, backlogs: [(&Held, f64); 2], outcome: &mut Outcome
     }
     let mut times = [Vec::new(), Vec::new()];
     // In turn, so that what else the machine does hits both alike.
-    for _ in 0..setting.count(9, 21, 51).max(9) {
+    for _ in 0..setting.count(9, 41, 101).max(9) {
         for ((held, _), times) in backlogs.iter().zip(&mut times) {
             let (weir, took) = Weir::start(&held.launch)?;
             weir.kill()?;

@@ -5,12 +5,15 @@ use std::time::Duration;
 use anyhow::ensure;
 use rand::Rng;
 
+use crate::lanes;
 use crate::outcome::Outcome;
+use crate::proxy;
 use crate::round::{Plan, Round, play};
 use crate::setting::Setting;
 use crate::strace::{Call, Effect, Injection};
 use crate::weir::Weir;
 
+use super::names::Name;
 use super::{audit, devices, log, names, power};
 
 /// Rounds until a bug counts as missed.
@@ -25,6 +28,8 @@ enum Bait {
     Kills,
     /// Kills at one named point.
     Point(&'static str),
+    /// Kills after acknowledgements were lost, so that much is sent again.
+    LostAcks,
     /// Power cuts.
     Power,
     /// Devices that send late messages.
@@ -52,7 +57,7 @@ const BAITS: &[(&str, Bait)] = &[
     ("checksum_skipped", Bait::Damage),
     ("retention_ignores_consumers", Bait::HeldTable),
     ("position_before_effect", Bait::Kills),
-    ("dedupe_forgotten", Bait::Kills),
+    ("dedupe_forgotten", Bait::LostAcks),
     ("late_dropped", Bait::Devices),
     ("alerts_repeated", Bait::Point("alerts_appended")),
     ("parquet_sync_skipped", Bait::Power),
@@ -63,23 +68,28 @@ const BAITS: &[(&str, Bait)] = &[
 
 /// Runs it: whatever is missed is a violation.
 pub(crate) fn run(setting: &Setting) -> anyhow::Result<Outcome> {
+    let teeth = names::teeth(&setting.binaries)?;
+    lanes::play(u32::try_from(teeth.len())?, 1, |number, _| {
+        teeth.get(usize::try_from(number)?).map_or(Ok(Outcome::default()), |tooth| try_one(setting, tooth, number))
+    })
+}
+
+fn try_one(setting: &Setting, tooth: &Name, number: u32) -> anyhow::Result<Outcome> {
     let mut outcome = Outcome::default();
-    for tooth in names::teeth(&setting.binaries)? {
-        let bait = BAITS.iter().find(|(name, _)| *name == tooth.name).map(|(_, bait)| *bait);
-        let caught = match bait {
-            Some(bait) => catch(setting, &tooth.name, bait)?,
-            None => Caught::Missed(0),
-        };
-        match caught {
-            Caught::By(what) => {
-                eprintln!("caught {} ({}): {what}", tooth.name, tooth.about);
-                outcome.fault(&format!("caught: {} ({bait:?})", tooth.about.trim_end_matches('.')));
-            }
-            Caught::Missed(rounds) => {
-                outcome.violations.push(format!("planted bug {} not caught in {rounds} rounds", tooth.name));
-            }
-            Caught::NotTried(why) => outcome.not_run.push(format!("planted bug {}: {why}", tooth.name)),
+    let Some((_, bait)) = BAITS.iter().find(|(name, _)| *name == tooth.name) else {
+        outcome.violations.push(format!("planted bug {} has nothing that could catch it", tooth.name));
+        return Ok(outcome);
+    };
+    match catch(setting, &tooth.name, *bait, number * ATTEMPTS)? {
+        Caught::By(what) => {
+            let about = tooth.about.trim_end_matches('.');
+            eprintln!("caught {}: {about}: {what}", tooth.name);
+            outcome.fault(&format!("planted bug caught by {bait:?}: {about}"));
         }
+        Caught::Missed(rounds) => {
+            outcome.violations.push(format!("planted bug {} not caught in {rounds} rounds", tooth.name));
+        }
+        Caught::NotTried(why) => outcome.not_run.push(format!("planted bug {}: {why}", tooth.name)),
     }
     Ok(outcome)
 }
@@ -90,9 +100,9 @@ enum Caught {
     NotTried(String),
 }
 
-fn catch(setting: &Setting, tooth: &str, bait: Bait) -> anyhow::Result<Caught> {
-    for attempt in 0..ATTEMPTS {
-        let outcome = once(setting, tooth, bait, attempt)?;
+fn catch(setting: &Setting, tooth: &str, bait: Bait, first: u32) -> anyhow::Result<Caught> {
+    for round in first..first + ATTEMPTS {
+        let outcome = once(setting, tooth, bait, round)?;
         if let Some(what) = outcome.violations.into_iter().next() {
             return Ok(Caught::By(what.chars().take(200).collect()));
         }
@@ -103,19 +113,20 @@ fn catch(setting: &Setting, tooth: &str, bait: Bait) -> anyhow::Result<Caught> {
     Ok(Caught::Missed(ATTEMPTS))
 }
 
-fn once(setting: &Setting, tooth: &str, bait: Bait, attempt: u32) -> anyhow::Result<Outcome> {
+fn once(setting: &Setting, tooth: &str, bait: Bait, number: u32) -> anyhow::Result<Outcome> {
     let planted = |plan: Plan| Plan {
         scenario: "teeth",
         binary: setting.binaries.faults.clone(),
         tooth: Some(tooth.to_owned()),
         ..plan
     };
-    let plan = planted(Plan::new(setting, "teeth", attempt));
+    let plan = planted(Plan::new(setting, "teeth", number));
     match bait {
         Bait::Kills => play(setting, plan, |round| kills(round, 12)),
         Bait::Point(point) => play(setting, plan, |round| at_point(round, point)),
+        Bait::LostAcks => play(setting, plan, lost_acks),
         Bait::Power => power::planted(setting, plan),
-        Bait::Devices => play(setting, planted(devices::plan(setting, attempt)), devices::attack),
+        Bait::Devices => play(setting, planted(devices::plan(setting, number)), |round| kills(round, 2)),
         Bait::WriteErrors => play(setting, plan, write_errors),
         Bait::HeldTable => play(setting, plan, held_table),
         Bait::Audit => play(setting, plan, audit::attack),
@@ -127,6 +138,21 @@ fn once(setting: &Setting, tooth: &str, bait: Bait, attempt: u32) -> anyhow::Res
 fn kills(round: &mut Round, count: u32) -> anyhow::Result<()> {
     for _ in 0..count {
         round.pause(20..500);
+        round.restart()?;
+    }
+    Ok(())
+}
+
+fn lost_acks(round: &mut Round) -> anyhow::Result<()> {
+    let network = |round: &Round, plan| round.proxy.as_ref().map_or(Ok(()), |proxy| proxy.faults(plan));
+    let faults = vec![proxy::Fault::LostAcks];
+    let lossy = proxy::Plan { faults, up_bytes: 100_000, down_bytes: 200, longest_delay: Duration::ZERO };
+    for _ in 0..3 {
+        network(round, lossy.clone())?;
+        // Long enough for positions to be committed past what nobody knows to be acknowledged.
+        round.pause(1_000..1_500);
+        round.kill()?;
+        network(round, proxy::Plan::none())?;
         round.restart()?;
     }
     Ok(())
