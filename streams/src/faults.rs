@@ -42,8 +42,10 @@ names! {
         LogWritten = "log_written",
         /// The group is durable, nobody knows it.
         LogSynced = "log_synced",
-        /// Acknowledgements are encoded, and not written to the socket.
+        /// Acknowledgements are due, and not written.
         AckWrite = "ack_write",
+        /// Acknowledgements are in the write buffer of their connection.
+        AckWritten = "ack_written",
         /// A full segment is about to be sealed.
         SegmentSeal = "segment_seal",
         /// The index of a full segment is durable, the next segment does not exist.

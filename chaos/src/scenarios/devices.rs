@@ -17,16 +17,16 @@ pub(crate) fn run(setting: &Setting) -> anyhow::Result<Outcome> {
     Ok(outcome)
 }
 
-/// Every fifth message is sent badly, and clocks are up to three hours wrong.
+/// Every fifth message is sent badly, clocks are up to three hours wrong, and devices restart.
 pub(super) fn plan(setting: &Setting, number: u32) -> Plan {
     let mut plan = Plan::new(setting, "devices", number);
-    plan.fleet.options.extend(["--mischief=0.2", "--skew=3h"].map(String::from));
+    plan.fleet.options.extend(["--mischief=0.2", "--skew=3h", "--boot-each=3s"].map(String::from));
     plan.terms = Terms { unordered: true, ..Terms::default() };
     plan
 }
 
 pub(super) fn attack(round: &mut Round) -> anyhow::Result<()> {
-    round.outcome.fault("fleet with duplicates, late and swapped messages, and wrong clocks");
+    round.outcome.fault("fleet with duplicates, late and swapped messages, wrong clocks, and restarts");
     for _ in 0..KILLS {
         round.pause(100..800);
         round.kill()?;

@@ -272,6 +272,7 @@ impl Connection {
         // An error means that the connection is closing: what is owed is forgiven at its end.
         let sent = self.io.with_write_buf(|buffer| debts.pay(due, buffer)).unwrap_or_default();
         drop(debts);
+        point(Point::AckWritten);
         let messages = i64::try_from(sent.messages).unwrap_or(i64::MAX);
         self.worker.shared.intake.metrics().unacknowledged_messages.sub(messages);
         if self.paused.get() {
