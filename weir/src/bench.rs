@@ -50,13 +50,17 @@ pub(crate) async fn run(arguments: &Bench, clock: Arc<dyn Clock>) -> anyhow::Res
         eprintln!("measuring: {}", scenario.name);
         results.push(measure(&scenario, &directory, &clock).await?);
     }
+    eprintln!("measuring: the same without fdatasync before the acknowledgement");
+    let unsynced =
+        measure(&scenario("pipeline, single, no sync", Behind::EverythingUnsynced, 1, None), &directory, &clock)
+            .await?;
     eprintln!("measuring: latency at {LATENCY_RATE} messages/s, and fdatasync alone and beside it");
     let alone = fdatasync::alone(&directory, &clock)?;
     let scenario = scenario("latency", Behind::Everything, 1, Some(LATENCY_RATE));
     let (latency, beside) = fdatasync::beside(&directory, &clock, measure(&scenario, &directory, &clock)).await?;
 
     std::fs::remove_dir_all(&directory).with_context(|| directory.display().to_string())?;
-    let figures = Figures::new(results, latency, alone, beside);
+    let figures = Figures::new(results, unsynced, latency, alone, beside);
     if arguments.json {
         println!("{}", serde_json::to_string(&figures)?);
     } else {

@@ -17,7 +17,7 @@ use sink::{SinkConfig, SinkMetrics, TableSink, TableSpec};
 use streams::consume::{self, ConsumerConfig};
 use streams::log::{EmbeddedLog, LogConfig, LogMetrics};
 use streams::metrics::ConsumerMetrics;
-use streams::{StreamName, StreamSpec, Streams};
+use streams::{Partition, Position, StreamName, StreamSpec, Streams};
 use telemetry::Clock;
 
 use crate::config::Config;
@@ -31,6 +31,8 @@ pub(crate) enum Behind {
     Everything,
     /// Nothing: messages stay in the log. For measurements of the door alone.
     Nothing,
+    /// Everything, but acknowledgements do not wait for the disk. For measurements of what the sync costs.
+    EverythingUnsynced,
 }
 
 /// A running pipeline.
@@ -50,7 +52,9 @@ pub(crate) fn table(config: &Config, name: &str) -> PathBuf {
 }
 
 impl Pipeline {
-    /// Starts everything. Ports are bound first, so that a port taken leaves no trace.
+    /// Starts everything. Ports are bound first, so that a port taken leaves no trace; then all that may be
+    /// damaged is opened, so that what cannot be stored is not accepted. The consumers run last: they have a
+    /// backlog to read, and the door must not wait for it.
     pub(crate) async fn start(
         config: &Config,
         rules: RuleSet,
@@ -61,26 +65,29 @@ impl Pipeline {
         let registry = registry()?;
         let data = &config.data.dir;
         std::fs::create_dir_all(data).with_context(|| format!("data directory {}", data.display()))?;
-        let log = open_log(config, &registry, clock.clone())?;
+        let log = open_log(config, behind, &registry, clock.clone())?;
         let streams: Arc<dyn Streams> = log.clone();
 
-        let mut supervisor = Supervisor::new()?;
-        if behind == Behind::Everything {
-            let context = consume::Context {
-                streams: streams.clone(),
-                clock: clock.clone(),
-                metrics: ConsumerMetrics::register(&registry)?,
-            };
-            spawn_consumers(&mut supervisor, config, rules, &context, &registry)?;
-        }
+        let consumers = match behind {
+            Behind::Nothing => None,
+            Behind::Everything | Behind::EverythingUnsynced => {
+                let metrics = ConsumerMetrics::register(&registry)?;
+                let context = consume::Context { streams: streams.clone(), clock: clock.clone(), metrics };
+                Some(Consumers::open(config, rules, context, &registry).await?)
+            }
+        };
         let ingest = Ingest::start(ingest_config(config), streams, clock, IngestMetrics::register(&registry)?)
             .await
             .map_err(|error| door_error(error, config))?;
 
+        let mut supervisor = Supervisor::new()?;
         let http_address = http.local_addr().context("HTTP address")?;
         let (door, disk) = (ingest.intake(), log.clone());
         let readiness: http::Readiness = Arc::new(move || ready(&door, &disk));
         supervisor.keep(http::serve(http, registry.clone(), readiness));
+        if let Some(consumers) = consumers {
+            consumers.spawn(&mut supervisor);
+        }
         tracing::info!(mqtt = %ingest.local_addr(), http = %http_address, data = %data.display(), "ready");
         let deadline = Duration::from_secs(config.mqtt.stop_deadline_seconds);
         Ok(Self { mqtt: ingest.local_addr(), http: http_address, registry, supervisor, ingest, log, deadline })
@@ -129,8 +136,19 @@ fn registry() -> anyhow::Result<Registry> {
     Ok(registry)
 }
 
-fn open_log(config: &Config, registry: &Registry, clock: Arc<dyn Clock>) -> anyhow::Result<Arc<EmbeddedLog>> {
+fn open_log(
+    config: &Config,
+    behind: Behind,
+    registry: &Registry,
+    clock: Arc<dyn Clock>,
+) -> anyhow::Result<Arc<EmbeddedLog>> {
     let settings = &config.streams;
+    let sync = behind != Behind::EverythingUnsynced;
+    if !sync {
+        tracing::warn!(
+            "acknowledging without fdatasync: a power cut loses what was acknowledged, for measurements only"
+        );
+    }
     let log = LogConfig {
         dir: config.data.dir.join("log"),
         segment_bytes: settings.segment_bytes,
@@ -140,6 +158,7 @@ fn open_log(config: &Config, registry: &Registry, clock: Arc<dyn Clock>) -> anyh
         queue_bytes: settings.queue_bytes,
         // The largest record is a whole open group in one partition; its size there is an estimate.
         record_bytes: settings.queue_bytes / 2,
+        sync,
     };
     let stream = |name, partitions| StreamSpec { name, partitions };
     let specs = vec![
@@ -152,41 +171,77 @@ fn open_log(config: &Config, registry: &Registry, clock: Arc<dyn Clock>) -> anyh
     Ok(opened)
 }
 
-fn spawn_consumers(
-    supervisor: &mut Supervisor,
-    config: &Config,
-    rules: RuleSet,
-    context: &consume::Context,
-    registry: &Registry,
-) -> anyhow::Result<()> {
-    let effect = RulesEffect::new(
-        Arc::new(rules),
-        context.streams.clone(),
-        RulesMetrics::register(registry)?,
-        context.clock.clone(),
-    )
-    .append_bytes(config.streams.queue_bytes / 2);
-    let consumer = consumer(config, "rules", StreamName::readings());
-    supervisor.spawn(Stage::Rules, |stop| consume::run(context.clone(), consumer, effect, stop));
+/// The consumers, opened and not yet running.
+struct Consumers {
+    context: consume::Context,
+    rules: (ConsumerConfig, RulesEffect),
+    tables: [(Stage, ConsumerConfig, TableSink); 2],
+}
 
-    let metrics = SinkMetrics::register(registry)?;
-    let sink = SinkConfig {
+impl Consumers {
+    /// Opens the tables, and registers each group that is new: from then on the log keeps all that it has not
+    /// passed. That must be so before the first message is acknowledged.
+    async fn open(
+        config: &Config,
+        rules: RuleSet,
+        context: consume::Context,
+        registry: &Registry,
+    ) -> anyhow::Result<Self> {
+        let metrics = RulesMetrics::register(registry)?;
+        let effect = RulesEffect::new(Arc::new(rules), context.streams.clone(), metrics, context.clock.clone())
+            .append_bytes(config.streams.queue_bytes / 2);
+        let rules = (consumer(config, "rules", StreamName::readings()), effect);
+
+        let (metrics, sink) = (SinkMetrics::register(registry)?, sink_config(config));
+        let table = |stage, spec, group, stream| -> anyhow::Result<_> {
+            let table = TableSink::open(&sink, spec, config.streams.partitions, context.clock.clone(), &metrics)?;
+            Ok((stage, consumer(config, group, stream), table))
+        };
+        let tables = [
+            table(Stage::ReadingsTable, TableSpec::readings(), "sink/readings", StreamName::readings())?,
+            table(Stage::AlertsTable, TableSpec::alerts(), "sink/alerts", StreamName::alerts())?,
+        ];
+        for consumer in [&rules.0].into_iter().chain(tables.iter().map(|(_, consumer, _)| consumer)) {
+            register(context.streams.as_ref(), consumer, config.streams.partitions).await?;
+        }
+        Ok(Self { context, rules, tables })
+    }
+
+    fn spawn(self, supervisor: &mut Supervisor) {
+        let Self { context, rules: (consumer, effect), tables } = self;
+        supervisor.spawn(Stage::Rules, |stop| consume::run(context.clone(), consumer, effect, stop));
+        for (stage, consumer, effect) in tables {
+            supervisor.spawn(stage, |stop| consume::run(context.clone(), consumer, effect, stop));
+        }
+    }
+}
+
+/// Commits the beginning of each partition where the group has no position.
+async fn register(streams: &dyn Streams, consumer: &ConsumerConfig, partitions: u32) -> anyhow::Result<()> {
+    let failed = || format!("consumer group {}", consumer.group);
+    let mut begins = Vec::new();
+    for index in 0..partitions {
+        let partition = Partition::new(consumer.stream.clone(), index);
+        if streams.position(&consumer.group, &partition).await.with_context(failed)?.is_none() {
+            let offset = streams.bounds(&partition).with_context(failed)?.start;
+            begins.push((partition, Position { offset, ..Position::default() }));
+        }
+    }
+    if begins.is_empty() {
+        return Ok(());
+    }
+    streams.commit(&consumer.group, begins).await.with_context(failed)
+}
+
+fn sink_config(config: &Config) -> SinkConfig {
+    SinkConfig {
         root: config.data.dir.join("tables"),
         staging: config.data.dir.join("staging"),
         roll_rows: config.sink.roll_rows,
         roll_bytes: config.sink.roll_bytes,
         roll_age: Duration::from_secs_f64(config.sink.roll_age_seconds),
         ..SinkConfig::default()
-    };
-    for (stage, spec, group, stream) in [
-        (Stage::ReadingsTable, TableSpec::readings(), "sink/readings", StreamName::readings()),
-        (Stage::AlertsTable, TableSpec::alerts(), "sink/alerts", StreamName::alerts()),
-    ] {
-        let effect = TableSink::open(&sink, spec, config.streams.partitions, context.clock.clone(), &metrics)?;
-        let consumer = self::consumer(config, group, stream);
-        supervisor.spawn(stage, |stop| consume::run(context.clone(), consumer, effect, stop));
     }
-    Ok(())
 }
 
 fn consumer(config: &Config, group: &str, stream: StreamName) -> ConsumerConfig {
@@ -243,3 +298,6 @@ fn ready(door: &Intake, log: &EmbeddedLog) -> Result<(), String> {
 /// A stage's future, named for the supervisor.
 pub(crate) trait StageFuture: Future<Output = Result<(), consume::ConsumeError>> + Send + 'static {}
 impl<F: Future<Output = Result<(), consume::ConsumeError>> + Send + 'static> StageFuture for F {}
+
+#[cfg(test)]
+mod tests;

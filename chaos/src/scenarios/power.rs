@@ -42,7 +42,7 @@ pub(crate) fn run(setting: &Setting) -> anyhow::Result<Outcome> {
     if let Err(why) = PowerDisk::available() {
         return Ok(Outcome::not_run(format!("power cuts: {why}")));
     }
-    let rounds = split(setting.count(40, 600, 2_400));
+    let rounds = split(setting.count(40, 2_100, 10_000));
     let mut outcome = thread::scope(|scope| {
         let lanes: Vec<_> =
             (0..LANES).map(|first| every(&rounds, first)).map(|rounds| scope.spawn(|| lane(setting, rounds))).collect();

@@ -17,12 +17,12 @@ pub(super) const GROUP_BYTES: usize = 8 * 1024 * 1024;
 pub struct LogConfig {
     /// Directory of the log; created if missing. Default `data/streams`.
     pub dir: PathBuf,
-    /// Bytes after which a segment is closed and the next one begun. A restart reads one segment of this
-    /// size, and retention deletes in steps of it. Default 256 MiB; 1 KiB to 2 GiB.
+    /// Bytes after which a segment is closed and the next one begun. Retention deletes in steps of it, and a
+    /// restart reads one segment of this size when the tail beside it is lost. Default 256 MiB; 1 KiB to 2 GiB.
     pub segment_bytes: u64,
     /// Bytes of all segments at which [`crate::Streams::submit`] refuses, when nothing may be deleted. What is
-    /// in the queue is still written, so the disk needs `queue_bytes` and one segment more. Default 16 GiB; at
-    /// least 1 KiB.
+    /// in the queue is still written, so the disk needs `queue_bytes` and one segment more. The tail of the
+    /// active segment, 16 bytes a record, is not counted. Default 16 GiB; at least 1 KiB.
     pub quota_bytes: u64,
     /// Bytes of segments kept for reading again; more is deleted, oldest first, once all registered consumers
     /// passed it. Default 2 GiB; the quota is its upper bound.
@@ -34,6 +34,9 @@ pub struct LogConfig {
     pub queue_bytes: usize,
     /// Largest payload of one record, in bytes; a larger one is refused. Default 16 MiB; 1 byte to 1 GiB.
     pub record_bytes: usize,
+    /// Whether a group is synced before it counts as durable. Default true. Without it nothing is promised any
+    /// more: only for measuring what the sync costs.
+    pub sync: bool,
 }
 
 impl Default for LogConfig {
@@ -46,6 +49,7 @@ impl Default for LogConfig {
             retention_age: Duration::from_secs(7 * 24 * 60 * 60),
             queue_bytes: 32 * 1024 * 1024,
             record_bytes: 16 * 1024 * 1024,
+            sync: true,
         }
     }
 }

@@ -26,7 +26,8 @@ use super::format::{Fields, VERSION, put_u32, put_u64};
 const MAGIC: &[u8; 8] = b"WEIRIDX\0";
 const FIXED_BYTES: usize = 56;
 const SLOT_BYTES: usize = 24;
-const ENTRY_BYTES: usize = 16;
+/// Bytes of an entry on disk.
+pub(super) const ENTRY_BYTES: usize = 16;
 
 /// Where one record's frame is in its segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,13 +109,13 @@ impl Index {
 }
 
 impl Entry {
-    fn encode(&self, to: &mut Vec<u8>) {
+    pub(super) fn encode(&self, to: &mut Vec<u8>) {
         put_u64(to, self.offset);
         put_u32(to, self.position);
         put_u32(to, self.length);
     }
 
-    fn decode(fields: &mut Fields<'_>) -> Option<Self> {
+    pub(super) fn decode(fields: &mut Fields<'_>) -> Option<Self> {
         Some(Self { offset: fields.u64()?, position: fields.u32()?, length: fields.u32()? })
     }
 }

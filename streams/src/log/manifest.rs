@@ -64,6 +64,13 @@ impl Layout {
         Some(Place { stream, partition: of.index, slot: self.slot(stream, of.index)? })
     }
 
+    /// The open stream's partition at a slot, with its place.
+    pub(super) fn partition(&self, slot: usize) -> Option<(Place, Partition)> {
+        let stored = self.streams.iter().rev().find(|stored| stored.base <= slot)?;
+        let of = Partition::new(stored.spec.name.clone(), u32::try_from(slot - stored.base).ok()?);
+        Some((self.find(&of)?, of))
+    }
+
     /// The slot of a frame's stream and partition.
     pub(super) fn slot(&self, stream: u32, partition: u32) -> Option<usize> {
         let stored = self.streams.get(usize::try_from(stream).ok()?)?;

@@ -2,8 +2,8 @@
 //!
 //! All partitions of all streams share one sequence of segment files, so that one `fdatasync` makes a whole
 //! group of records durable. In reading order: [`config`](LogConfig), `format` (bytes of a segment),
-//! `manifest` (which streams), `queue` and `writer` (the way of an append), `view`, `index`, `cache` and `read`
-//! (the way back), `retention`, `positions`, `scan` and `recover` (opening), `disk` (what changes files),
+//! `manifest` (which streams), `queue` and `writer` (the way of an append), `view`, `index`, `tail`, `cache` and
+//! `read` (the way back), `retention`, `positions`, `scan` and `recover` (opening), `disk` (what changes files),
 //! `metrics`.
 //!
 //! ```text
@@ -12,15 +12,21 @@
 //!      positions.redb   how far consumers have come
 //!      segments/00000000000000000007.log   records
 //!               00000000000000000007.idx   where they are, once the segment is full
+//!               00000000000000000007.tail  where they are so far, until then
 //! ```
 
+mod backend;
 mod cache;
 mod config;
+#[cfg(any(test, feature = "faults"))]
+pub mod damage;
 mod disk;
 mod format;
 mod index;
 mod manifest;
 mod metrics;
+#[cfg(any(test, feature = "faults"))]
+pub mod model;
 mod positions;
 mod queue;
 mod read;
@@ -29,6 +35,7 @@ mod retention;
 mod scan;
 mod segment;
 mod shared;
+mod tail;
 #[cfg(test)]
 mod tests;
 mod view;
@@ -117,10 +124,13 @@ impl EmbeddedLog {
         let lock = lock(&paths)?;
         let fresh = recover::numbers(&segments)?.is_empty();
         let layout = Layout::open(disk.as_ref(), &paths.manifest(), &specs, fresh, clock.now())?;
-        let positions = Positions::open(disk.as_ref(), &paths.positions(), &layout)?;
+        let positions = Positions::open(&disk, &paths.positions(), &layout)?;
         let spans = positions.spans(layout.slots());
         let passed: Vec<_> = spans.into_iter().map(|span| span.map(|(_, high)| high)).collect();
-        let Opened { view, next_group, recovery } = recover::open(disk.as_ref(), &paths, &layout, &passed)?;
+        let opened = recover::open(disk.as_ref(), &paths, &layout, &passed)?;
+        let Opened { view, next_group, tail, mut recovery } = opened;
+        positions.raise(&layout, |slot| view.bounds(slot).start)?;
+        recovery.damaged_positions = positions.damaged();
         metrics.quarantined.inc_by(recovery.quarantined_records);
         metrics.quota_bytes.set(i64::try_from(config.quota_bytes).unwrap_or(i64::MAX));
         let shared = Arc::new(Shared {
@@ -142,7 +152,7 @@ impl EmbeddedLog {
             metrics,
             positions,
         });
-        let mut writer = Writer::new(shared.clone(), next_group);
+        let mut writer = Writer::new(shared.clone(), next_group, tail);
         writer.prepare().map_err(|why| stopped("open", shared.paths.dir(), why))?;
         let thread = writer.spawn().map_err(disk::io_error("start the writer thread of", shared.paths.dir()))?;
         Ok(Arc::new(Self { shared, recovery, writer: Mutex::new(Some(thread)) }))

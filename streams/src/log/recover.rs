@@ -1,7 +1,8 @@
 //! Opening the segments: what is there, what a crash left unfinished, what is damaged.
 //!
-//! Only the last segment is read in full. The others tell by their indexes where they begin and end; one
-//! without a good index is scanned, and its index written again.
+//! Of the last segment only its end is read, from where its tail stops telling; without a good tail, all of it.
+//! The others tell by their indexes where they begin and end; one without a good index is scanned, and its index
+//! written again. What is damaged in the parts that are not read is found when it is read.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::fs;
@@ -13,9 +14,10 @@ use super::disk::{self, Disk, DiskFile, STAGED};
 use super::format::SegmentHeader;
 use super::index;
 use super::manifest::Layout;
-use super::scan::{self, Scan};
+use super::scan::{self, Scan, ScanError};
 use super::segment;
-use super::shared::Paths;
+use super::shared::{Paths, TAIL};
+use super::tail::{self, Tail};
 use super::view::{Active, Sealed, View, at};
 use crate::contract::Error;
 
@@ -26,20 +28,28 @@ pub struct Recovery {
     pub segments: usize,
     /// Bytes cut off the end: written before a crash, never durable as a whole, never acknowledged.
     pub cut_bytes: u64,
-    /// Records found damaged or missing, from the segments that had to be read.
+    /// Records found damaged or missing, in the parts of segments that had to be read.
     pub quarantined_records: u64,
-    /// Bytes of damaged groups in the segments that had to be read; they stay on disk.
+    /// Bytes of damaged groups in the parts of segments that had to be read; they stay on disk.
     pub damaged_bytes: u64,
+    /// Bytes of segments and of the tail that had to be read: about 1 MiB and two groups, however much there is,
+    /// unless a tail or an index is missing or damaged.
+    pub read_bytes: u64,
     /// Sealed segments whose index was missing or damaged.
     pub rebuilt_indexes: usize,
     /// Files removed that a crash had left unfinished.
     pub removed_files: usize,
+    /// Damaged stores of positions that were put aside, now or before, and are still there. While there is one,
+    /// nothing is deleted from the log.
+    pub damaged_positions: usize,
 }
 
 /// The segments as opened.
 pub(super) struct Opened {
     pub(super) view: View,
     pub(super) next_group: u64,
+    /// Of the active segment.
+    pub(super) tail: Tail,
     pub(super) recovery: Recovery,
 }
 
@@ -50,19 +60,18 @@ pub(super) fn open(disk: &dyn Disk, paths: &Paths, layout: &Layout, passed: &[Op
     let mut numbers = opening.tidy()?;
     let number = numbers.pop_last();
     let active = number.map(|number| opening.active(number)).transpose()?.flatten();
-    let (mut sealed, last) = opening.sealed(&numbers, active.as_ref().map(|(active, ..)| active.starts.to_vec()))?;
-    let fresh = active.is_none();
-    let (active, mut ends, next_group) = match active {
-        Some(active) => active,
+    let (mut sealed, last) = opening.sealed(&numbers, active.as_ref().map(|opened| opened.active.starts.to_vec()))?;
+    let LastSegment { active, ends, next_group, tail } = match active {
+        Some(mut opened) => {
+            opening.raise(&mut opened.ends, passed);
+            opened
+        }
         None => opening.begin(number.unwrap_or(0), last, passed)?,
     };
-    if !fresh {
-        opening.raise(&mut ends, passed);
-    }
     sealed.make_contiguous();
     let mut recovery = opening.recovery;
     recovery.segments = sealed.len() + 1;
-    Ok(Opened { view: View { sealed, active, ends }, next_group, recovery })
+    Ok(Opened { view: View { sealed, active, ends }, next_group, tail, recovery })
 }
 
 /// Numbers of the segment files in a directory.
@@ -77,6 +86,21 @@ struct Opening<'a> {
     recovery: Recovery,
 }
 
+/// The segment to write on.
+struct LastSegment {
+    active: Active,
+    /// Next offset of each slot.
+    ends: Vec<u64>,
+    next_group: u64,
+    tail: Tail,
+}
+
+/// The chunks of a good tail: their file with its length, and how far in the segment they tell.
+struct Chunks {
+    file: (DiskFile, u64),
+    covered: u64,
+}
+
 /// Next offsets and next group after the sealed segments.
 type Last = Option<(Vec<u64>, u64)>;
 
@@ -87,9 +111,16 @@ impl Opening<'_> {
         let numbers = numbers(&segments)?;
         let last = numbers.last().copied();
         for file in files(&segments)? {
-            // The active segment's index is of an earlier, interrupted sealing.
-            let stale = file.kind == "idx" && (Some(file.number) == last || !numbers.contains(&file.number));
-            if stale || file.kind == STAGED {
+            let is_last = Some(file.number) == last;
+            let unfinished = match file.kind.as_str() {
+                STAGED => true,
+                // The active segment's index is of an earlier, interrupted sealing.
+                "idx" => is_last || !numbers.contains(&file.number),
+                // And only that segment has a tail.
+                TAIL => !is_last,
+                _ => false,
+            };
+            if unfinished {
                 self.remove(&segments.join(file.name))?;
             }
         }
@@ -103,13 +134,12 @@ impl Opening<'_> {
         self.disk.sync_dir(&segments).map_err(disk::io_error("sync", &segments))
     }
 
-    /// Opens the last segment for writing on, with its next offsets and next group; `None` if nothing in it was
-    /// ever durable, or can be read.
-    fn active(&mut self, number: u64) -> Result<Option<(Active, Vec<u64>, u64)>, Error> {
+    /// Opens the last segment for writing on; `None` if nothing in it was ever durable, or can be read.
+    fn active(&mut self, number: u64) -> Result<Option<LastSegment>, Error> {
         let path = self.paths.segment(number);
         let file = disk::open(&path).map_err(disk::io_error("open segment", &path))?;
         let length = length(&file)?;
-        let scan = scan::scan(&file.file, self.layout).map_err(|error| error.at(&path))?;
+        let (scan, chunks) = self.scan(number, &file)?;
         let Some(starts) = scan.starts.clone() else {
             drop(file);
             return self.put_aside(number, length).map(|()| None);
@@ -121,13 +151,46 @@ impl Opening<'_> {
             let (records, bytes) = (scan.lost, scan.damaged_bytes);
             tracing::error!(path = %path.display(), records, bytes, "active segment is damaged, records are lost");
         }
-        let next_group = scan.next_group();
+        let (next_group, header) = (scan.next_group(), scan.header_bytes(self.layout));
         let (starts, file) = (starts.into_boxed_slice(), Arc::new(file));
         let active = Active { number, file, starts, slots: scan.slots, bytes: scan.end, newest: scan.newest };
-        Ok(Some((active, scan.next, next_group)))
+        let tail = self.tail(&active, header, chunks);
+        Ok(Some(LastSegment { active, ends: scan.next, next_group, tail }))
     }
 
-    /// Cuts a torn tail, and writes the last group once more: had its sync failed before the restart, the
+    /// Scans the last segment, after what its tail tells of if that is good. Gives that tail too, if it can go on.
+    /// One that cannot is removed, and durably: it must not come back once the segment has other groups.
+    fn scan(&mut self, number: u64, file: &DiskFile) -> Result<(Scan, Option<Chunks>), Error> {
+        let read_error = |error: ScanError| error.at(&file.path);
+        let path = self.paths.tail(number);
+        let found = tail::read(&path, self.layout.log_id, number, self.layout.slots());
+        let is_there = !found.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
+        if let Ok(Some(tail::Found { known, chunks, read })) = found {
+            self.recovery.read_bytes += read;
+            let covered = known.until;
+            if let Some(scan) = scan::resume(&file.file, self.layout, known).map_err(read_error)? {
+                self.recovery.read_bytes += scan.read;
+                if chunks.is_none() {
+                    self.remove(&path)?;
+                }
+                return Ok((scan, chunks.map(|file| Chunks { file, covered })));
+            }
+        }
+        if is_there {
+            tracing::warn!(path = %path.display(), "tail of the active segment is damaged, reading all of the segment");
+            self.remove(&path)?;
+        }
+        let scan = scan::scan(&file.file, self.layout).map_err(read_error)?;
+        self.recovery.read_bytes += scan.read;
+        Ok((scan, None))
+    }
+
+    fn tail(&self, active: &Active, header: u64, chunks: Option<Chunks>) -> Tail {
+        let (file, covered) = chunks.map_or((None, header), |Chunks { file, covered }| (Some(file), covered));
+        Tail::begin(self.paths.tail(active.number), self.layout.log_id, active, covered, file)
+    }
+
+    /// Cuts a torn write, and writes the last group once more: had its sync failed before the restart, the
     /// system would show it to us and yet never write it.
     fn repair(&mut self, file: &DiskFile, scan: &Scan, length: u64) -> io::Result<()> {
         if length > scan.end {
@@ -193,6 +256,7 @@ impl Opening<'_> {
         self.recovery.damaged_bytes += scan.damaged_bytes + bytes.saturating_sub(scan.end);
         self.recovery.quarantined_records += scan.lost;
         self.recovery.rebuilt_indexes += 1;
+        self.recovery.read_bytes += scan.read;
         let lost = ends.filter(|_| scan.starts.is_some()).map_or(0, |ends| scan.advance(ends));
         self.recovery.quarantined_records += lost;
         let own_ends = ends.map_or_else(|| scan.next.clone(), <[u64]>::to_vec);
@@ -215,14 +279,15 @@ impl Opening<'_> {
     }
 
     /// Begins a segment after all others.
-    fn begin(&mut self, number: u64, last: Last, passed: &[Option<u64>]) -> Result<(Active, Vec<u64>, u64), Error> {
-        let (mut starts, first_group) = last.unwrap_or_default();
-        starts.resize(self.layout.slots(), 0);
-        self.raise(&mut starts, passed);
+    fn begin(&mut self, number: u64, last: Last, passed: &[Option<u64>]) -> Result<LastSegment, Error> {
+        let (mut ends, next_group) = last.unwrap_or_default();
+        ends.resize(self.layout.slots(), 0);
+        self.raise(&mut ends, passed);
         let (path, log_id) = (self.paths.segment(number), self.layout.log_id);
-        let header = SegmentHeader { log_id, number, first_group, starts: starts.clone() };
+        let header = SegmentHeader { log_id, number, first_group: next_group, starts: ends.clone() };
         let active = segment::begin(self.disk, self.paths, header).map_err(disk::io_error("begin segment", &path))?;
-        Ok((active, starts, first_group))
+        let tail = self.tail(&active, active.bytes, None);
+        Ok(LastSegment { active, ends, next_group, tail })
     }
 
     /// Moves next offsets up to the positions committed; what lies between was lost to damage.

@@ -1,5 +1,5 @@
-//! Reading a segment from front to end: at a start for the active segment, and for a sealed one whose index
-//! is missing. Tells a torn tail from damage, and counts what damage took.
+//! Reading a segment: at a start the active one, from where its tail ends, and in full a sealed one whose index
+//! is missing. Tells a torn write from damage, and counts what damage took.
 
 use std::fs::File;
 use std::io;
@@ -16,6 +16,7 @@ use super::format::{
 };
 use super::index::{Entry, Index};
 use super::manifest::Layout;
+use super::tail::Known;
 use crate::contract::Error;
 
 /// What a segment holds.
@@ -37,6 +38,8 @@ pub(super) struct Scan {
     pub(super) lost: u64,
     /// Bytes of damaged groups and between groups.
     pub(super) damaged_bytes: u64,
+    /// Bytes read.
+    pub(super) read: u64,
 }
 
 /// Why a segment cannot be scanned.
@@ -68,21 +71,22 @@ impl From<io::Error> for ScanError {
 
 /// Scans the segment in `file`.
 pub(super) fn scan(file: &File, layout: &Layout) -> Result<Scan, ScanError> {
-    let mut scanner = Scanner { window: Window::new(file)?, layout, found: Scan::empty(layout.slots()) };
-    let mut at = scanner.header()?;
-    scanner.found.end = at;
-    while let Some((from, header)) = scanner.next_group(at)? {
-        let until = from.saturating_add(header.bytes);
-        let group = scanner.group(from, &header)?;
-        // It was synced before a later group was written; without one, it is a torn write.
-        if !group.whole && scanner.next_group(until)?.is_none() {
-            break;
-        }
-        scanner.found.damaged_bytes += from - at;
-        scanner.take(group, &header, from..until);
-        at = until;
+    let mut scanner = Scanner::new(file, layout)?;
+    let at = scanner.header()?;
+    Ok(scanner.groups(at)?)
+}
+
+/// Scans the segment in `file` from where `known` ends; what is before is not looked at. `None` if the segment is
+/// not the one that `known` tells of, or does not go on with the group it names.
+pub(super) fn resume(file: &File, layout: &Layout, known: Known) -> Result<Option<Scan>, ScanError> {
+    let mut scanner = Scanner::new(file, layout)?;
+    let from = scanner.header()?;
+    if scanner.found.header.is_none() || known.from != from || !scanner.is_whole(known.until, known.next_group)? {
+        return Ok(None);
     }
-    Ok(scanner.found)
+    let at = known.until;
+    scanner.found.learn(known);
+    Ok(Some(scanner.groups(at)?))
 }
 
 impl Scan {
@@ -97,7 +101,16 @@ impl Scan {
             newest: Timestamp::from_micros(i64::MIN),
             lost: 0,
             damaged_bytes: 0,
+            read: 0,
         }
+    }
+
+    /// Takes over what need not be scanned.
+    fn learn(&mut self, known: Known) {
+        let Known { until, next_group, newest, next, slots, .. } = known;
+        (self.end, self.newest, self.next, self.slots) = (until, newest, next, slots);
+        // Where it is does not matter: another one follows.
+        self.last_group = next_group.checked_sub(1).map(|last| (last, until..until));
     }
 
     /// Moves the next offsets up to `to`, where they are below; what lies between was lost.
@@ -115,6 +128,12 @@ impl Scan {
     pub(super) fn next_group(&self) -> u64 {
         let first = self.header.as_ref().map_or(0, |header| header.first_group);
         self.last_group.as_ref().map_or(first, |(last, _)| last + 1)
+    }
+
+    /// Where groups begin.
+    pub(super) fn header_bytes(&self, layout: &Layout) -> u64 {
+        let slots = self.header.as_ref().map_or(layout.slots(), |header| header.starts.len());
+        widen(SegmentHeader::bytes(slots))
     }
 
     /// The index of a sealed segment of `bytes`; `ends` are the offsets its successor begins with.
@@ -161,7 +180,39 @@ struct Scanner<'a> {
     found: Scan,
 }
 
-impl Scanner<'_> {
+impl<'a> Scanner<'a> {
+    fn new(file: &'a File, layout: &'a Layout) -> io::Result<Self> {
+        Ok(Self { window: Window::new(file)?, layout, found: Scan::empty(layout.slots()) })
+    }
+
+    /// Scans from `at`, where a group begins, to the end.
+    fn groups(mut self, mut at: u64) -> io::Result<Scan> {
+        self.found.end = at;
+        while let Some((from, header)) = self.next_group(at)? {
+            let until = from.saturating_add(header.bytes);
+            let group = self.group(from, &header)?;
+            // It was synced before a later group was written; without one, it is a torn write.
+            if !group.whole && self.next_group(until)?.is_none() {
+                break;
+            }
+            self.found.damaged_bytes += from - at;
+            self.take(group, &header, from..until);
+            at = until;
+        }
+        self.found.read = self.window.read;
+        Ok(self.found)
+    }
+
+    /// Whether the group of this number begins at `at`, with no bit of it wrong.
+    fn is_whole(&mut self, at: u64, number: u64) -> io::Result<bool> {
+        let log_id = self.layout.log_id;
+        let header = self.window.get(at, GROUP_HEADER_BYTES)?.and_then(|bytes| GroupHeader::decode(bytes, log_id));
+        match header.filter(|header| header.number == number) {
+            Some(header) => Ok(self.group(at, &header)?.whole),
+            None => Ok(false),
+        }
+    }
+
     /// Reads the segment's header; gives where groups begin.
     fn header(&mut self) -> Result<u64, ScanError> {
         let Some(header) = header(&mut self.window, self.layout.log_id)? else { return Ok(0) };
@@ -241,22 +292,28 @@ fn header(window: &mut Window<'_>, log_id: u64) -> Result<Option<SegmentHeader>,
 }
 
 /// A file read in steps, so that a segment never is in memory as a whole.
-struct Window<'a> {
+pub(super) struct Window<'a> {
     file: &'a File,
-    length: u64,
+    /// Of the file.
+    pub(super) length: u64,
     at: u64,
     bytes: Vec<u8>,
+    /// Bytes read of the file.
+    pub(super) read: u64,
+    /// Bytes to read next: more each time, because a header alone needs little and a segment much.
+    step: usize,
 }
 
-const STEP: usize = 1024 * 1024;
+const FIRST_STEP: usize = 64 * 1024;
+const LAST_STEP: usize = 1024 * 1024;
 
 impl<'a> Window<'a> {
-    fn new(file: &'a File) -> io::Result<Self> {
-        Ok(Self { file, length: file.metadata()?.len(), at: 0, bytes: Vec::new() })
+    pub(super) fn new(file: &'a File) -> io::Result<Self> {
+        Ok(Self { file, length: file.metadata()?.len(), at: 0, bytes: Vec::new(), read: 0, step: FIRST_STEP })
     }
 
     /// The `count` bytes at `at`; `None` if the file ends before.
-    fn get(&mut self, at: u64, count: usize) -> io::Result<Option<&[u8]>> {
+    pub(super) fn get(&mut self, at: u64, count: usize) -> io::Result<Option<&[u8]>> {
         let rest = self.length.saturating_sub(at);
         if rest < widen(count) {
             return Ok(None);
@@ -265,11 +322,13 @@ impl<'a> Window<'a> {
         let skip = match inside.filter(|skip| skip.saturating_add(count) <= self.bytes.len()) {
             Some(skip) => skip,
             None => {
-                let length = usize::try_from(rest).unwrap_or(usize::MAX).min(STEP.max(count));
+                let length = usize::try_from(rest).unwrap_or(usize::MAX).min(self.step.max(count));
+                self.step = LAST_STEP.min(self.step * 2);
                 self.bytes.clear();
                 self.bytes.resize(length, 0);
                 self.file.read_exact_at(&mut self.bytes, at)?;
                 self.at = at;
+                self.read += widen(length);
                 0
             }
         };

@@ -19,6 +19,8 @@ use super::queue::Queue;
 use super::view::View;
 use crate::contract::{AppendError, StreamSpec};
 
+/// Extension of tails.
+pub(super) const TAIL: &str = "tail";
 /// Damaged records remembered, so that reading one again does not count it again.
 const REMEMBERED: usize = 65_536;
 
@@ -115,6 +117,10 @@ impl Paths {
 
     pub(super) fn index(&self, number: u64) -> PathBuf {
         self.segments().join(format!("{number:020}.idx"))
+    }
+
+    pub(super) fn tail(&self, number: u64) -> PathBuf {
+        self.segments().join(format!("{number:020}.{TAIL}"))
     }
 
     /// Where a segment of which nothing can be read is put aside.

@@ -4,7 +4,9 @@ mod append;
 mod damage;
 mod faults;
 mod model;
+mod positions;
 mod retention;
+mod tail;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -31,6 +33,11 @@ impl Disk for FastDisk {
     fn sync_dir(&self, _: &Path) -> std::io::Result<()> {
         Ok(())
     }
+}
+
+/// Whether it is a segment, and not the store of positions or a file on the way to its name.
+fn is_segment(file: &DiskFile) -> bool {
+    file.path.extension().is_some_and(|extension| extension == "log")
 }
 
 fn specs() -> Vec<StreamSpec> {

@@ -21,6 +21,7 @@ use super::queue::{Pending, Work};
 use super::retention;
 use super::segment;
 use super::shared::Shared;
+use super::tail::{self, Tail};
 use super::view::{Active, Sealed};
 use crate::contract::{AppendError, StreamName};
 use crate::faults::{Point, Tooth, point, tooth};
@@ -39,6 +40,8 @@ pub(super) struct Writer {
     next_group: u64,
     /// Next offset of each slot.
     next: Vec<u64>,
+    /// Of the active segment.
+    tail: Tail,
     /// The group being written.
     buffer: Vec<u8>,
     /// Records appended, of each stream.
@@ -49,22 +52,19 @@ pub(super) struct Writer {
 #[derive(Debug)]
 struct Stopped(String);
 
-/// A record of the group being written, where it will stand.
-struct Placed {
-    slot: usize,
-    entry: Entry,
-}
+/// Records of the group being written: slot, and where each will stand.
+type Placed = Vec<(usize, Entry)>;
 
 impl Writer {
-    /// A writer that goes on at the end of the active segment with group `next_group`.
-    pub(super) fn new(shared: Arc<Shared>, next_group: u64) -> Self {
+    /// A writer that goes on at the end of the active segment, and of its tail, with group `next_group`.
+    pub(super) fn new(shared: Arc<Shared>, next_group: u64, tail: Tail) -> Self {
         let (file, segment, bytes, next) = {
             let view = shared.view();
             (view.active.file.clone(), view.active.number, view.active.bytes, view.ends.clone())
         };
         let counter = |name: &StreamName| shared.metrics.appended_records.with_label_values(&[name.as_str()]);
         let counters = shared.layout.names().map(counter).collect();
-        Self { shared, file, segment, bytes, next_group, next, buffer: Vec::new(), counters }
+        Self { shared, file, segment, bytes, next_group, next, tail, buffer: Vec::new(), counters }
     }
 
     /// Seals the active segment if it is full, deletes what may go, and says whether there is room.
@@ -110,14 +110,15 @@ impl Writer {
         }
         let (clock, metrics) = (self.shared.clock.clone(), self.shared.metrics.clone());
         let (began, appended_at) = (clock.monotonic(), clock.now());
-        let (offsets, placed) = self.encode(&groups, appended_at);
+        let (number, at, starts) = (self.next_group, self.bytes, self.next.clone());
+        let (offsets, records) = self.encode(&groups, appended_at, &starts);
         if let Err(Stopped(why)) = self.write() {
             // Told first, so that whoever sees a failed ticket also sees why.
             stop(&self.shared, &why);
             groups.into_iter().for_each(|group| answer(group, Err(AppendError::Failed(why.clone()))));
             return Err(Stopped(why));
         }
-        self.publish(&placed, appended_at);
+        self.publish(&records, appended_at);
         metrics.commit_seconds.observe((clock.monotonic().saturating_sub(began)).as_secs_f64());
         #[expect(clippy::cast_precision_loss, reason = "a histogram of sizes")]
         metrics.commit_bytes.observe(self.buffer.len() as f64);
@@ -126,14 +127,16 @@ impl Writer {
         for (group, offsets) in groups.into_iter().zip(offsets) {
             answer(group, Ok(offsets));
         }
+        // Last: nobody waits for it.
+        let group = tail::Group { number, at, starts: &starts, appended_at, records: &records };
+        self.tail.add(self.shared.disk.as_ref(), tail::interval(self.shared.config.segment_bytes), &group);
         self.buffer.clear();
         self.buffer.shrink_to(GROUP_BYTES);
         Ok(())
     }
 
     /// Puts the groups' records into the buffer. Gives the offsets of each group, and where each record will be.
-    fn encode(&mut self, groups: &[Pending], appended_at: Timestamp) -> (Vec<Vec<u64>>, Vec<Placed>) {
-        let starts = self.next.clone();
+    fn encode(&mut self, groups: &[Pending], appended_at: Timestamp, starts: &[u64]) -> (Vec<Vec<u64>>, Placed) {
         let mut all = Vec::with_capacity(groups.len());
         let mut frames = Vec::new();
         let mut slots = Vec::new();
@@ -152,11 +155,11 @@ impl Writer {
             all.push(offsets);
         }
         let log_id = self.shared.layout.log_id;
-        let places = format::encode_group(&mut self.buffer, log_id, self.next_group, &starts, &frames);
+        let places = format::encode_group(&mut self.buffer, log_id, self.next_group, starts, &frames);
         let placed = slots.into_iter().zip(places).map(|((slot, offset), (at, length))| {
             // In bounds by the checks of LogConfig.
             let position = u32::try_from(self.bytes + widen(at)).unwrap_or(u32::MAX);
-            Placed { slot, entry: Entry { offset, position, length: u32::try_from(length).unwrap_or(u32::MAX) } }
+            (slot, Entry { offset, position, length: u32::try_from(length).unwrap_or(u32::MAX) })
         });
         (all, placed.collect())
     }
@@ -177,7 +180,7 @@ impl Writer {
     }
 
     fn sync(&self) -> io::Result<()> {
-        if tooth(Tooth::LogSyncSkipped) {
+        if !self.shared.config.sync || tooth(Tooth::LogSyncSkipped) {
             return Ok(());
         }
         match self.shared.disk.sync(&self.file) {
@@ -187,12 +190,12 @@ impl Writer {
     }
 
     /// Shows what is durable now to readers.
-    fn publish(&mut self, placed: &[Placed], appended_at: Timestamp) {
+    fn publish(&mut self, records: &[(usize, Entry)], appended_at: Timestamp) {
         self.bytes += widen(self.buffer.len());
         self.next_group += 1;
         {
             let mut view = self.shared.view_mut();
-            for Placed { slot, entry } in placed {
+            for (slot, entry) in records {
                 if let Some(entries) = view.active.slots.get_mut(*slot) {
                     entries.push(*entry);
                 }
@@ -236,6 +239,8 @@ impl Writer {
             .map_err(|error| Stopped(format!("begin segment {}: {error}", shared.paths.segment(number).display())))?;
         shared.used.fetch_add(index_bytes + active.bytes, Ordering::Relaxed);
         (self.segment, self.file, self.bytes) = (active.number, active.file.clone(), active.bytes);
+        let tail = Tail::begin(shared.paths.tail(number), log_id, &active, active.bytes, None);
+        std::mem::replace(&mut self.tail, tail).remove(shared.disk.as_ref());
         let mut view = shared.view_mut();
         let full = std::mem::replace(&mut view.active, active);
         let Active { number, starts, bytes, newest, .. } = full;

@@ -12,6 +12,8 @@ use super::scenario::Measured;
 pub(super) struct Figures {
     /// Endpoint and pipeline with single readings, then both with packs of ten.
     throughput: Vec<Measured>,
+    /// The pipeline with single readings, acknowledging before the disk has them.
+    unsynced: Measured,
     latency: Measured,
     /// With nothing else going on.
     fdatasync_alone: Fdatasync,
@@ -21,6 +23,8 @@ pub(super) struct Figures {
     acknowledged_ratio: Vec<f64>,
     /// The same until everything is in the table.
     stored_ratio: Vec<f64>,
+    /// Acknowledged readings/s of the pipeline, single readings, by the same without sync.
+    synced_ratio: f64,
     /// p99 from PUBLISH to PUBACK by p99 of one fdatasync alone.
     puback_by_fdatasync_alone: f64,
     /// The same by p99 of one fdatasync beside it.
@@ -30,19 +34,33 @@ pub(super) struct Figures {
 }
 
 impl Figures {
-    pub(super) fn new(throughput: Vec<Measured>, latency: Measured, alone: Fdatasync, beside: Fdatasync) -> Self {
+    pub(super) fn new(
+        throughput: Vec<Measured>,
+        unsynced: Measured,
+        latency: Measured,
+        alone: Fdatasync,
+        beside: Fdatasync,
+    ) -> Self {
         let ratio = |rate: fn(&Measured) -> f64| -> Vec<f64> {
             let pairs = throughput.chunks_exact(2);
             pairs.filter_map(|pair| Some(rate(pair.last()?) / rate(pair.first()?))).collect()
         };
         let (acknowledged_ratio, stored_ratio) = (ratio(Measured::acknowledged_rate), ratio(Measured::stored_rate));
         let puback_by = |probe: Fdatasync| f64::from(latency.load.latency.p99_micros) / probe.p99_microseconds as f64;
-        let peak = throughput.iter().chain([&latency]).map(|measured| measured.peak_bytes).max().unwrap_or_default();
+        let synced_ratio = throughput.get(1).map_or(0.0, Measured::acknowledged_rate) / unsynced.acknowledged_rate();
+        let peak = throughput
+            .iter()
+            .chain([&unsynced, &latency])
+            .map(|measured| measured.peak_bytes)
+            .max()
+            .unwrap_or_default();
         Self {
             puback_by_fdatasync_alone: puback_by(alone),
             puback_by_fdatasync_beside: puback_by(beside),
             peak_mebibytes: mebibytes(peak),
             throughput,
+            unsynced,
+            synced_ratio,
             latency,
             fdatasync_alone: alone,
             fdatasync_beside: beside,
@@ -78,7 +96,7 @@ impl fmt::Display for Figures {
             "{:<28}{:>12}{:>13}{:>14}{:>22}{:>10}",
             "", "messages/s", "readings/s", "stored/s", "CPU s/M readings", "peak MiB"
         )?;
-        for measured in &self.throughput {
+        for measured in self.throughput.iter().chain([&self.unsynced]) {
             writeln!(
                 f,
                 "{:<28}{:>12.0}{:>13.0}{:>14.0}{:>22.2}{:>10.0}",
@@ -93,6 +111,7 @@ impl fmt::Display for Figures {
         let percent = |ratios: &[f64]| -> Vec<String> { ratios.iter().map(|ratio| format!("{ratio:.2}")).collect() };
         writeln!(f, "pipeline / endpoint, acknowledged: {}", percent(&self.acknowledged_ratio).join(", "))?;
         writeln!(f, "pipeline / endpoint, until stored: {}", percent(&self.stored_ratio).join(", "))?;
+        writeln!(f, "pipeline / pipeline without sync, acknowledged: {:.2}", self.synced_ratio)?;
         let load = &self.latency.load;
         writeln!(
             f,

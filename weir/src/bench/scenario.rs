@@ -61,10 +61,10 @@ pub(super) async fn measure(scenario: &Scenario, directory: &Path, clock: &Arc<d
     let stored_seconds = clock.monotonic().saturating_sub(start).as_secs_f64();
 
     let stored_readings = match scenario.behind {
-        Behind::Everything => verify::rows(&data.join("tables/readings"))?,
+        Behind::Everything | Behind::EverythingUnsynced => verify::rows(&data.join("tables/readings"))?,
         Behind::Nothing => 0,
     };
-    if scenario.behind == Behind::Everything && stored_readings < load.acknowledged_readings {
+    if scenario.behind != Behind::Nothing && stored_readings < load.acknowledged_readings {
         let acknowledged = load.acknowledged_readings;
         bail!("{}: {acknowledged} readings acknowledged, {stored_readings} in the table", scenario.name);
     }
@@ -96,8 +96,10 @@ fn start_pipeline(scenario: &Scenario, data: &Path, mqtt: SocketAddr, rules: &Pa
     let mut command = weir()?;
     command.arg("up").arg("--data").arg(data).arg("--rules").arg(rules);
     command.args(["--mqtt", &mqtt.to_string(), "--http", "127.0.0.1:0"]);
-    if scenario.behind == Behind::Nothing {
-        command.arg("--bare");
+    match scenario.behind {
+        Behind::Everything => {}
+        Behind::Nothing => drop(command.arg("--bare")),
+        Behind::EverythingUnsynced => drop(command.arg("--without-sync")),
     }
     command.env("RUST_LOG", "warn").stdin(Stdio::null()).spawn().context("weir up")
 }

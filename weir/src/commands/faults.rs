@@ -1,9 +1,12 @@
 //! `weir faults`: what the harness in `chaos/` asks of a binary that is built for it.
 
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 use streams::faults::{Point, Tooth};
+use streams::log::damage::damage;
+use streams::log::model::{ModelReport, model};
 
 /// `weir faults`.
 #[derive(Args, Clone, Debug)]
@@ -16,14 +19,45 @@ pub(crate) struct Faults {
 enum Action {
     /// Print the names of crash points and planted bugs, as JSON
     List,
+    /// Try the states that crashes may leave of the log, print what was found as one JSON line; fails if a promise
+    /// is broken
+    Model(Model),
+    /// Flip a bit and cut at every byte of the files of a log, print what was found as one JSON line; fails if bad
+    /// data is returned or a loss is not counted
+    Damage(Damage),
 }
 
-/// Does what is asked.
+#[derive(Args, Clone, Debug)]
+struct Model {
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// States to open
+    #[arg(long, default_value_t = 200_000)]
+    states: u64,
+    /// Directory to work in; one in memory is faster [default: /dev/shm, or the directory for temporary files]
+    #[arg(long, value_name = "DIR")]
+    dir: Option<PathBuf>,
+}
+
+#[derive(Args, Clone, Debug)]
+struct Damage {
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Damage only every so many bytes
+    #[arg(long, default_value_t = 1)]
+    step: usize,
+    /// Directory to work in; one in memory is faster [default: /dev/shm, or the directory for temporary files]
+    #[arg(long, value_name = "DIR")]
+    dir: Option<PathBuf>,
+}
+
+/// Does what is asked. Blocks, which this process has nothing against.
 pub(crate) fn run(arguments: &Faults) -> anyhow::Result<ExitCode> {
-    match arguments.action {
-        Action::List => list()?,
+    match &arguments.action {
+        Action::List => list().map(|()| ExitCode::SUCCESS),
+        Action::Model(arguments) => run_model(arguments),
+        Action::Damage(arguments) => run_damage(arguments),
     }
-    Ok(ExitCode::SUCCESS)
 }
 
 fn list() -> anyhow::Result<()> {
@@ -32,4 +66,57 @@ fn list() -> anyhow::Result<()> {
     let teeth: Vec<_> = Tooth::ALL.iter().map(|tooth| name(tooth.name(), tooth.about())).collect();
     println!("{}", serde_json::to_string_pretty(&serde_json::json!({ "points": points, "teeth": teeth }))?);
     Ok(())
+}
+
+fn run_model(arguments: &Model) -> anyhow::Result<ExitCode> {
+    let Model { seed, states, .. } = *arguments;
+    let dir = arguments.dir.clone().unwrap_or_else(memory);
+    let report = aside(move || model(&dir, seed, states))?;
+    let ModelReport { sequences, moments, exhausted_moments, exhaustive, drawn, recoveries, states, violations } =
+        report;
+    let report = serde_json::json!({
+        "seed": seed,
+        "sequences": sequences,
+        "moments": moments,
+        "exhausted_moments": exhausted_moments,
+        "exhaustive": exhaustive,
+        "drawn": drawn,
+        "recoveries": recoveries,
+        "states": states,
+        "violations": violations,
+    });
+    println!("{report}");
+    Ok(if violations.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn run_damage(arguments: &Damage) -> anyhow::Result<ExitCode> {
+    let Damage { seed, step, .. } = *arguments;
+    let dir = arguments.dir.clone().unwrap_or_else(memory);
+    let report = aside(move || damage(&dir, seed, step))?;
+    let file = |file: &streams::log::damage::FileReport| {
+        serde_json::json!({
+            "file": file.file,
+            "bytes": file.bytes,
+            "flips": file.flips,
+            "cuts": file.cuts,
+            "lossy": file.lossy,
+            "refused": file.refused,
+            "fell_back": file.fell_back,
+        })
+    };
+    let files: Vec<_> = report.files.iter().map(file).collect();
+    let violations: Vec<_> = report.violations().collect();
+    println!("{}", serde_json::json!({ "seed": seed, "step": step, "files": files, "violations": violations }));
+    Ok(if violations.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Runs `work` on a thread without a runtime, because it brings its own.
+fn aside<T: Send + 'static>(work: impl FnOnce() -> Result<T, String> + Send + 'static) -> anyhow::Result<T> {
+    let outcome = std::thread::spawn(work).join();
+    outcome.map_err(|_| anyhow::anyhow!("it panicked"))?.map_err(anyhow::Error::msg)
+}
+
+fn memory() -> PathBuf {
+    let shm = Path::new("/dev/shm");
+    if shm.is_dir() { shm.to_owned() } else { std::env::temp_dir() }
 }

@@ -17,7 +17,11 @@ pub(crate) async fn run(arguments: Up, mut config: Config, clock: Arc<dyn Clock>
         config.rules.file = rules;
     }
     let rules = super::rules(&config, RuleSet::empty())?;
-    let behind = if arguments.bare { Behind::Nothing } else { Behind::Everything };
+    let behind = match (arguments.bare, arguments.without_sync) {
+        (true, _) => Behind::Nothing,
+        (false, true) => Behind::EverythingUnsynced,
+        (false, false) => Behind::Everything,
+    };
     let mut pipeline = Pipeline::start(&config, rules, behind, clock).await?;
     tokio::select! {
         signal = signals::stop() => signal?,

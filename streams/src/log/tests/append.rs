@@ -44,7 +44,7 @@ struct GatedDisk(Arc<Gate>);
 
 impl Disk for GatedDisk {
     fn sync(&self, file: &DiskFile) -> std::io::Result<()> {
-        let is_group = file.file.metadata()?.len() > 200;
+        let is_group = super::is_segment(file) && file.file.metadata()?.len() > 200;
         if is_group {
             *self.0.waiting.lock().unwrap() = true;
             drop(self.0.opened.wait_while(self.0.open.lock().unwrap(), |open| !*open).unwrap());

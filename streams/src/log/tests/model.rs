@@ -28,6 +28,8 @@ enum Step {
     Crash(u8, Vec<u8>),
     /// An index is lost as well.
     LoseIndex(u8),
+    /// Only this part of the tail (of 256) is left, and garbage after it.
+    TearTail(u8, Vec<u8>),
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
@@ -38,6 +40,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         2 => (any::<bool>(), 0..3_usize, any::<u8>()).prop_map(|(group, of, at)| Step::Commit(group, of, at)),
         2 => (any::<u8>(), vec(any::<u8>(), 0..200)).prop_map(|(part, garbage)| Step::Crash(part, garbage)),
         1 => any::<u8>().prop_map(Step::LoseIndex),
+        1 => (any::<u8>(), vec(any::<u8>(), 0..100)).prop_map(|(part, garbage)| Step::TearTail(part, garbage)),
     ];
     vec(step, 1..30)
 }
@@ -71,6 +74,7 @@ impl Both {
             Step::Commit(group, of, at) => self.commit(*group, &partitions()[*of], *at).await,
             Step::Crash(part, garbage) => self.crash(*part, garbage).await,
             Step::LoseIndex(which) => self.lose_index(*which),
+            Step::TearTail(part, garbage) => self.tear_tail(*part, garbage),
         }
     }
 
@@ -169,6 +173,17 @@ impl Both {
         let indexes = segment_files(&self.config.dir, "idx");
         if let Some(path) = indexes.get(usize::from(which) % indexes.len().max(1)) {
             fs::remove_file(path).unwrap();
+        }
+    }
+
+    fn tear_tail(&mut self, part: u8, garbage: &[u8]) {
+        drop(self.log());
+        self.log = None;
+        for path in segment_files(&self.config.dir, "tail") {
+            let mut bytes = fs::read(&path).unwrap();
+            bytes.truncate(bytes.len() * usize::from(part) / 255);
+            bytes.extend_from_slice(garbage);
+            fs::write(&path, bytes).unwrap();
         }
     }
 
