@@ -126,6 +126,13 @@ names! {
 #[cfg(feature = "faults")]
 pub use armed::{point, tooth};
 
+/// What the harness tries on the log by itself.
+#[cfg(feature = "faults")]
+pub use crate::log::{
+    damage::{DamageReport, FileReport, damage},
+    model::{ModelReport, model},
+};
+
 /// Marks a place; does nothing in this build.
 #[cfg(not(feature = "faults"))]
 #[inline(always)]
@@ -196,10 +203,7 @@ mod armed {
 
         fn reached(&self) -> bool {
             let left = self.left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
-            match (&self.action, left) {
-                (Action::Hold(_), Ok(1) | Err(_)) | (_, Ok(1)) => true,
-                _ => false,
-            }
+            matches!((&self.action, left), (_, Ok(1)) | (Action::Hold(_), Err(_)))
         }
     }
 

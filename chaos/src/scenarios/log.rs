@@ -72,7 +72,9 @@ fn several(setting: &Setting, lots: Vec<Vec<String>>, tooth: Option<&str>, kind:
         ensure!(found.tried > 0, "weir faults {words} tried nothing");
         *outcome.faults.entry(kind.to_owned()).or_default() += found.tried;
         outcome.violations.extend(found.violations.into_iter().map(|what| format!("weir faults {words}: {what}")));
-        outcome.figures.extend(found.figures);
+        for (name, value) in found.figures {
+            *outcome.figures.entry(name).or_default() += value;
+        }
     }
     Ok(outcome)
 }

@@ -3,13 +3,13 @@
 //! All partitions of all streams share one sequence of segment files, so that one `fdatasync` makes a whole
 //! group of records durable. In reading order: [`config`](LogConfig), `format` (bytes of a segment),
 //! `manifest` (which streams), `queue` and `writer` (the way of an append), `view`, `index`, `tail`, `cache` and
-//! `read` (the way back), `retention`, `positions`, `scan` and `recover` (opening), `disk` (what changes files),
-//! `metrics`.
+//! `read` (the way back), `retention`, `positions` and `backend` (the file under it), `scan` and `recover` (opening),
+//! `disk` (what changes files), `metrics`; for tests and the harness `model` (crashes) and `damage`.
 //!
 //! ```text
 //!  dir/lock             held while open
 //!      manifest         streams, partitions, log id
-//!      positions.redb   how far consumers have come
+//!      positions.redb   how far consumers have come (.damaged-N: one that was put aside, docs/adr/0009)
 //!      segments/00000000000000000007.log   records
 //!               00000000000000000007.idx   where they are, once the segment is full
 //!               00000000000000000007.tail  where they are so far, until then

@@ -4,9 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
-use streams::faults::{Point, Tooth};
-use streams::log::damage::damage;
-use streams::log::model::{ModelReport, model};
+use streams::faults::{FileReport, ModelReport, Point, Tooth, damage, model};
 
 /// `weir faults`.
 #[derive(Args, Clone, Debug)]
@@ -74,39 +72,37 @@ fn run_model(arguments: &Model) -> anyhow::Result<ExitCode> {
     let report = aside(move || model(&dir, seed, states))?;
     let ModelReport { sequences, moments, exhausted_moments, exhaustive, drawn, recoveries, states, violations } =
         report;
-    let report = serde_json::json!({
-        "seed": seed,
-        "sequences": sequences,
-        "moments": moments,
-        "exhausted_moments": exhausted_moments,
-        "exhaustive": exhaustive,
-        "drawn": drawn,
-        "recoveries": recoveries,
-        "states": states,
-        "violations": violations,
+    let figures = serde_json::json!({
+        "sequences_of_operations": sequences,
+        "moments_of_crashes": moments,
+        "moments_with_every_state": exhausted_moments,
+        "states_of_those_moments": exhaustive,
+        "states_drawn": drawn,
+        "states_of_a_crash_in_a_recovery": recoveries,
     });
-    println!("{report}");
-    Ok(if violations.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    report_found(states, &figures, &violations)
 }
 
 fn run_damage(arguments: &Damage) -> anyhow::Result<ExitCode> {
     let Damage { seed, step, .. } = *arguments;
     let dir = arguments.dir.clone().unwrap_or_else(memory);
     let report = aside(move || damage(&dir, seed, step))?;
-    let file = |file: &streams::log::damage::FileReport| {
-        serde_json::json!({
-            "file": file.file,
-            "bytes": file.bytes,
-            "flips": file.flips,
-            "cuts": file.cuts,
-            "lossy": file.lossy,
-            "refused": file.refused,
-            "fell_back": file.fell_back,
-        })
-    };
-    let files: Vec<_> = report.files.iter().map(file).collect();
+    let sum = |count: fn(&FileReport) -> u64| -> u64 { report.files.iter().map(count).sum() };
+    let figures = serde_json::json!({
+        "files_damaged": report.files.len(),
+        "bits_flipped": sum(|file| file.flips),
+        "files_cut": sum(|file| file.cuts),
+        "damages_that_cost_records_all_counted": sum(|file| file.lossy),
+        "damages_that_a_start_refused_or_put_aside": sum(|file| file.refused),
+        "damages_after_which_the_store_was_one_commit_back": sum(|file| file.fell_back),
+    });
     let violations: Vec<_> = report.violations().collect();
-    println!("{}", serde_json::json!({ "seed": seed, "step": step, "files": files, "violations": violations }));
+    report_found(sum(|file| file.flips + file.cuts), &figures, &violations)
+}
+
+/// Prints what was found, as the last line.
+fn report_found(tried: u64, figures: &serde_json::Value, violations: &[String]) -> anyhow::Result<ExitCode> {
+    println!("{}", serde_json::json!({ "tried": tried, "figures": figures, "violations": violations }));
     Ok(if violations.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 

@@ -22,7 +22,7 @@ use crate::log::{EmbeddedLog, LogConfig};
 /// Bytes of the full segment.
 const SEGMENT_BYTES: u64 = 1024 * 1024;
 /// Groups in the active segment.
-const ACTIVE_GROUPS: usize = 60;
+const ACTIVE_GROUPS: usize = 36;
 
 /// A closed log in a directory, and a copy of its files.
 pub(super) struct Fixture {
@@ -144,12 +144,12 @@ impl Fixture {
     }
 }
 
-/// Deduplication of readings after some messages of 20 devices, with gaps.
+/// Deduplication of readings after some messages of 10 devices, with gaps.
 fn snapshot(messages: i64) -> Result<Bytes, String> {
     let mut dedupe = Dedupe::Devices(Devices::default());
     let mut builder = ReadingsBuilder::default();
     for seq in (0..messages / 10).map(|seq| seq * 3 / 2) {
-        for device in 0..20 {
+        for device in 0..10 {
             let reading = Reading {
                 metric: Cow::Borrowed("temperature"),
                 time: Timestamp::from_micros(seq),

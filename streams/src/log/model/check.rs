@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::draw::Draw;
 use super::machine::{Dimension, Image, Machine};
-use super::promise::Story;
+use super::promise::{Mark, Story};
 use super::recorder::{Event, Recorder};
 use super::seen::{Opener, Seen, partitions, text};
 use crate::log::LogConfig;
@@ -125,6 +125,7 @@ impl<'a> Checker<'a> {
         let look = || {
             let log = self.opener.open(disk, config).map_err(|why| format!("does not open: {why}"))?;
             let seen = Seen::of(&log)?;
+            recorder.into_iter().for_each(|recorder| recorder.mark(Mark::Shown(seen.clone())));
             let records = (0..partitions().len()).map(|slot| (slot, format!("goes on at {slot}").into_bytes()));
             match self.opener.append(&log, recorder, records.collect())? {
                 true => Ok(seen),

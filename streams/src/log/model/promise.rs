@@ -25,8 +25,8 @@ pub(in crate::log) enum Mark {
     Committing(&'static str, Held),
     /// What it committed last was answered.
     Committed(&'static str),
-    /// After a restart of the process the store shows these positions.
-    Shown(&'static str, Held),
+    /// A start showed this. Consumers go on from it, so all of it must stay.
+    Shown(Seen),
 }
 
 /// The simulated disk and the promises, after the events so far.
@@ -78,7 +78,14 @@ impl Story {
 
     pub(super) fn tell(&mut self, event: &Event) {
         match event {
-            Event::Mark(mark) => self.promise.mark(mark),
+            Event::Mark(mark) => {
+                if let Mark::Shown(seen) = mark
+                    && let Err(why) = self.judge(seen)
+                {
+                    self.broken.get_or_insert(why);
+                }
+                self.promise.mark(mark);
+            }
             Event::Change(change) => {
                 if let Change::Remove { path } = change
                     && let Some(starts) = successor(&self.machine, path)
@@ -123,7 +130,18 @@ impl Promise {
                 let group = self.group(group);
                 group.answered = group.held.len() - 1;
             }
-            Mark::Shown(group, held) => self.group(group).held.push(held.clone()),
+            Mark::Shown(seen) => self.show(seen),
+        }
+    }
+
+    fn show(&mut self, seen: &Seen) {
+        for (name, held) in &seen.held {
+            let group = self.group(name);
+            group.held.push(held.clone());
+            group.answered = group.held.len() - 1;
+        }
+        for (offsets, slot) in self.acknowledged.iter_mut().zip(&seen.slots) {
+            offsets.extend(slot.records.iter().cloned());
         }
     }
 
@@ -131,13 +149,17 @@ impl Promise {
         self.groups.entry(name).or_insert_with(|| Group { held: vec![Held::new()], answered: 0 })
     }
 
-    /// Retention deletes what is before `starts`: only what every group passed for good.
+    /// Retention deletes what is before `starts`: only what every group passed for good. A start that is not over
+    /// may know a position that was committed and not answered, or not know a group whose first was not.
     fn delete(&mut self, starts: Vec<u64>) -> Result<(), String> {
         let before = std::mem::replace(&mut self.floor, starts);
         for (slot, (start, before)) in self.floor.iter().zip(before).enumerate() {
             for (name, group) in &self.groups {
-                let position = group.held.get(group.answered).and_then(|held| held.get(&slot));
-                if let Some((position, _)) = position.filter(|(position, _)| position < start && *start > before) {
+                let known = group.held.iter().skip(group.answered).map(|held| held.get(&slot));
+                // None where a commit that was not answered would have registered the group.
+                let highest = known.map(|held| held.map(|(offset, _)| *offset)).collect::<Option<Vec<u64>>>();
+                let highest = highest.and_then(|offsets| offsets.into_iter().max());
+                if let Some(position) = highest.filter(|position| position < start && *start > before) {
                     return Err(format!("slot {slot} deleted up to {start}, group {name} stands at {position}"));
                 }
             }

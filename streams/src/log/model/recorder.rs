@@ -34,6 +34,8 @@ pub(in crate::log) enum Kind {
     Any,
     SegmentWrite,
     SegmentSync,
+    /// Of the store of positions.
+    StoreSync,
 }
 
 #[derive(Debug)]
@@ -167,7 +169,7 @@ impl Disk for Recorder {
         let number = tape.number(file)?;
         let start = usize::try_from(at).map_err(io::Error::other)?;
         let change = Change::Write { file: number, at: start, bytes: bytes.to_vec() };
-        if let Err(error) = self.change(&mut tape, of_segment(file, Kind::SegmentWrite), change) {
+        if let Err(error) = self.change(&mut tape, kind_of(file, Kind::SegmentWrite), change) {
             // A disk that is full takes a part.
             let half = bytes.get(..bytes.len() / 2).unwrap_or_default();
             tape.events.push(Event::Change(Change::Write { file: number, at: start, bytes: half.to_vec() }));
@@ -181,7 +183,7 @@ impl Disk for Recorder {
         let mut tape = self.pause();
         let number = tape.number(file)?;
         let change = Change::Sync { file: number, failed: false };
-        self.change(&mut tape, of_segment(file, Kind::SegmentSync), change)
+        self.change(&mut tape, kind_of(file, Kind::SegmentSync), change)
     }
 
     fn truncate(&self, file: &DiskFile, len: u64) -> io::Result<()> {
@@ -215,8 +217,12 @@ impl Disk for Recorder {
     }
 }
 
-fn of_segment(file: &DiskFile, kind: Kind) -> Kind {
-    if file.path.extension().is_some_and(|extension| extension == "log") { kind } else { Kind::Any }
+fn kind_of(file: &DiskFile, of_segment: Kind) -> Kind {
+    match file.path.extension().and_then(|extension| extension.to_str()) {
+        Some("log") => of_segment,
+        Some("redb") if of_segment == Kind::SegmentSync => Kind::StoreSync,
+        _ => Kind::Any,
+    }
 }
 
 fn refused() -> io::Error {

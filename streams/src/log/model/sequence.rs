@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::draw::Draw;
 use super::promise::{Held, Mark};
 use super::recorder::{Event, Fault, Kind, Recorder};
-use super::seen::{GROUPS, Opener, held, partitions, text};
+use super::seen::{GROUPS, Opener, Seen, held, partitions, text};
 use crate::contract::{GroupName, Position};
 use crate::log::{EmbeddedLog, LogConfig};
 
@@ -40,6 +40,7 @@ impl Script {
             0 => Some(Fault { of: Kind::Any, left: draw.below(if self.short { 60 } else { 200 }) }),
             1 => Some(Fault { of: Kind::SegmentWrite, left: draw.below(12) }),
             2 => Some(Fault { of: Kind::SegmentSync, left: draw.below(12) }),
+            3 => Some(Fault { of: Kind::StoreSync, left: draw.below(12) }),
             _ => None,
         };
         let recorder = Arc::new(Recorder::new(dir, &[], fault).map_err(text)?);
@@ -80,9 +81,7 @@ impl Player<'_> {
         let open = || self.opener.open(self.recorder.clone(), self.config.clone());
         // The one fault may hit the opening, and then the next attempt meets what it left.
         let log = open().or_else(|_| open())?;
-        for (group, _) in GROUPS {
-            self.recorder.mark(Mark::Shown(group, held(&log, group)?));
-        }
+        self.recorder.mark(Mark::Shown(Seen::of(&log)?));
         self.log = Some(log);
         Ok(())
     }

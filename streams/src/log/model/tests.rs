@@ -14,6 +14,15 @@ fn a_few_thousand_states_keep_the_promise() {
     assert!(report.exhausted_moments > 0 && report.drawn > 0 && report.recoveries > 0, "{report:?}");
 }
 
+/// Seed 36 fails the sync of a commit of positions, restarts the process and cuts the power. Before a start wrote
+/// the store over itself, redb built on pages that only the cache held, and both of its commits were lost.
+#[test]
+fn a_failed_sync_of_the_store_and_then_a_power_cut_leave_what_was_answered() {
+    let report = model(&memory(), 36, 1).unwrap();
+    assert_eq!(report.violations, Vec::<String>::new());
+    assert_eq!(report.sequences, 1);
+}
+
 #[test]
 #[ignore = "minutes: for a seed and a number of states from the environment"]
 fn as_many_states_as_asked_for_keep_the_promise() {
