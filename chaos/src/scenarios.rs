@@ -13,6 +13,7 @@ mod network;
 mod points;
 mod power;
 mod stall;
+mod store;
 mod teeth;
 
 use anyhow::bail;
@@ -53,6 +54,7 @@ pub(crate) const ALL: &[Scenario] = &[
         about: "the order of writes, syncs and names is right for any file system",
         run: audit::run,
     },
+    Scenario { name: "store", about: "the positions store is damaged between two starts", run: store::run },
     Scenario { name: "model", about: "every state that a disk may leave is opened", run: log::model },
     Scenario { name: "damage", about: "bits are flipped and files cut, everywhere", run: log::damage },
     Scenario { name: "backlog", about: "a restart with ten times the backlog takes as long", run: backlog::run },

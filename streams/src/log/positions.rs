@@ -198,8 +198,11 @@ impl From<redb::Error> for Unopened {
     fn from(error: redb::Error) -> Self {
         match error {
             redb::Error::Corrupted(why) => Self::Damaged(why),
-            // The file ends before what it says is in it.
-            redb::Error::Io(error) if error.kind() == io::ErrorKind::UnexpectedEof => Self::Damaged(error.to_string()),
+            redb::Error::Io(error) => match error.kind() {
+                // The file ends before what it says is in it, or does not begin as redb's files do.
+                io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidData => Self::Damaged(error.to_string()),
+                _ => Self::Failed(error.into()),
+            },
             error => Self::Failed(error),
         }
     }

@@ -24,7 +24,7 @@ const ROUND: u32 = 1_000_000;
 pub(super) fn run(setting: &Setting) -> anyhow::Result<Outcome> {
     let births = match setting.tier {
         Tier::Long => usize::MAX,
-        _ => usize::try_from(setting.count(6, 300, 0))?,
+        _ => usize::try_from(setting.count(6, 150, 0))?,
     };
     let mut plan = Plan::new(setting, NAME, ROUND);
     (plan.fleet.devices, plan.fleet.rate) = (1, 1.0);

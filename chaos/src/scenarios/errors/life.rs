@@ -32,7 +32,7 @@ pub(super) fn run(setting: &Setting) -> anyhow::Result<Outcome> {
     if setting.tier == Tier::Long {
         return round(setting, 0, usize::MAX);
     }
-    let (mut left, mut outcome, mut number) = (setting.count(8, 500, 0), Outcome::default(), 0);
+    let (mut left, mut outcome, mut number) = (setting.count(8, 250, 0), Outcome::default(), 0);
     while left > 0 {
         let lives = left.min(PER_ROUND);
         merge(&mut outcome, round(setting, number, usize::try_from(lives)?)?);

@@ -71,6 +71,18 @@ async fn a_damaged_store_is_put_aside_and_nothing_is_deleted_until_it_is_removed
     assert_eq!(open(config).recovery().damaged_positions, 2, "each gets its own name");
 }
 
+/// Found by `chaos quick --only store --seed 3`: the first bytes overwritten, which redb takes for another's file.
+#[tokio::test]
+async fn a_store_whose_first_bytes_are_overwritten_is_put_aside_too() {
+    let dir = tempfile::tempdir().unwrap();
+    drop(open(small(dir.path())));
+    let path = dir.path().join("positions.redb");
+    let mut bytes = fs::read(&path).unwrap();
+    bytes[..100].fill(0xA5);
+    fs::write(path, bytes).unwrap();
+    assert_eq!(open(small(dir.path())).recovery().damaged_positions, 1);
+}
+
 #[tokio::test]
 async fn a_position_before_the_log_is_moved_to_its_first_record() {
     let dir = tempfile::tempdir().unwrap();
