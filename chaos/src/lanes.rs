@@ -9,7 +9,7 @@ use crate::outcome::Outcome;
 /// Rounds at once.
 const LANES: u32 = 2;
 
-/// Splits `faults` into rounds of `per_round`, plays each with its number and its faults, and sums them up.
+/// Splits `faults` into rounds of `per_round`, or of fewer so that every lane has one, plays each with its number and its faults, and sums them up.
 ///
 /// # Errors
 /// If a round cannot begin.
@@ -18,6 +18,7 @@ pub(crate) fn play(
     per_round: u32,
     round: impl Fn(u32, u32) -> anyhow::Result<Outcome> + Sync,
 ) -> anyhow::Result<Outcome> {
+    let per_round = per_round.min(faults.div_ceil(LANES));
     let rounds = faults.div_ceil(per_round);
     let count = |number: u32| per_round.min(faults - number * per_round);
     // A lane takes every n-th round, so that the numbers do not depend on who is faster.
@@ -45,13 +46,15 @@ mod tests {
 
     #[test]
     fn every_fault_is_in_one_round() {
-        let outcome = play(25, 10, |number, faults| {
-            let mut outcome = Outcome::default();
-            (0..faults).for_each(|_| outcome.fault(&number.to_string()));
-            Ok(outcome)
-        });
-        let faults = outcome.unwrap().faults;
-        let expected = [("0", 10), ("1", 10), ("2", 5)].map(|(number, faults)| (number.to_owned(), faults));
-        assert_eq!(faults.into_iter().collect::<Vec<_>>(), expected);
+        for (faults, expected) in [(25, &[("0", 10), ("1", 10), ("2", 5)][..]), (5, &[("0", 3), ("1", 2)])] {
+            let outcome = play(faults, 10, |number, faults| {
+                let mut outcome = Outcome::default();
+                (0..faults).for_each(|_| outcome.fault(&number.to_string()));
+                Ok(outcome)
+            });
+            let found = outcome.unwrap().faults;
+            let found: Vec<(&str, u64)> = found.iter().map(|(number, faults)| (number.as_str(), *faults)).collect();
+            assert_eq!(found, expected);
+        }
     }
 }

@@ -6,16 +6,16 @@
 use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::thread;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use rand::Rng;
 use rustix::process::Signal;
 use tempfile::TempDir;
 
 use crate::clock;
 use crate::disk::{Journal, PowerDisk};
+use crate::lanes;
 use crate::outcome::Outcome;
 use crate::round::{Plan, Round, play};
 use crate::setting::Setting;
@@ -26,8 +26,6 @@ const NAME: &str = "power";
 const CONTROL: &str = "power-control";
 /// Cuts of a round.
 const PER_ROUND: u32 = 100;
-/// Rounds at once. A round waits for its process to start and for moments of its own most of the time.
-const LANES: u32 = 2;
 /// Size of a disk. The file is sparse: it takes what is written.
 pub(super) const DISK_BYTES: u64 = 4 << 30;
 /// Rounds of the control, of one cut each, until losses are found.
@@ -42,38 +40,10 @@ pub(crate) fn run(setting: &Setting) -> anyhow::Result<Outcome> {
     if let Err(why) = PowerDisk::available() {
         return Ok(Outcome::not_run(format!("power cuts: {why}")));
     }
-    let rounds = split(setting.count(40, 2_100, 10_000));
-    let mut outcome = thread::scope(|scope| {
-        let lanes: Vec<_> =
-            (0..LANES).map(|first| every(&rounds, first)).map(|rounds| scope.spawn(|| lane(setting, rounds))).collect();
-        let mut outcome = Outcome::default();
-        for lane in lanes {
-            outcome.merge(lane.join().unwrap_or_else(|_| bail!("a lane panicked"))?);
-        }
-        anyhow::Ok(outcome)
-    })?;
+    let cuts = setting.count(40, 2_100, 10_000);
+    let mut outcome = lanes::play(cuts, PER_ROUND, |number, cuts| round(setting, number, cuts))?;
     outcome.merge(control(setting)?);
     Ok(outcome)
-}
-
-/// Plays rounds one after the other.
-fn lane(setting: &Setting, rounds: impl Iterator<Item = (u32, u32)>) -> anyhow::Result<Outcome> {
-    let mut outcome = Outcome::default();
-    for (number, cuts) in rounds {
-        outcome.merge(round(setting, number, cuts)?);
-    }
-    Ok(outcome)
-}
-
-/// The rounds of the lane `first`.
-fn every(rounds: &[(u32, u32)], first: u32) -> impl Iterator<Item = (u32, u32)> {
-    rounds.iter().copied().filter(move |(number, _)| number % LANES == first)
-}
-
-/// Number and cuts of each round. Few cuts make one round: what it takes to judge one is worth many cuts.
-fn split(cuts: u32) -> Vec<(u32, u32)> {
-    let rounds = cuts.div_ceil(PER_ROUND);
-    (0..rounds).map(|number| (number, PER_ROUND.min(cuts - number * PER_ROUND))).collect()
 }
 
 fn round(setting: &Setting, number: u32, cuts: u32) -> anyhow::Result<Outcome> {
