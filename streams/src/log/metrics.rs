@@ -15,6 +15,7 @@ pub struct LogMetrics {
     pub(super) queue_bytes: IntGauge,
     pub(super) quarantined: IntCounter,
     pub(super) segments: IntGauge,
+    pub(super) damaged_positions: IntGauge,
 }
 
 impl LogMetrics {
@@ -34,6 +35,7 @@ impl LogMetrics {
         registry.register(Box::new(metrics.queue_bytes.clone()))?;
         registry.register(Box::new(metrics.quarantined.clone()))?;
         registry.register(Box::new(metrics.segments.clone()))?;
+        registry.register(Box::new(metrics.damaged_positions.clone()))?;
         Ok(metrics)
     }
 
@@ -71,6 +73,10 @@ impl LogMetrics {
                 "Records found damaged on disk and not returned, since the start.",
             )?,
             segments: IntGauge::new("weir_streams_segments", "Segments on disk, the active one included.")?,
+            damaged_positions: IntGauge::new(
+                "weir_streams_damaged_positions_stores",
+                "Damaged stores of positions that lie aside; while there is one, no segment is deleted.",
+            )?,
         })
     }
 }

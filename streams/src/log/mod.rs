@@ -131,6 +131,7 @@ impl EmbeddedLog {
         let Opened { view, next_group, tail, mut recovery } = opened;
         positions.raise(&layout, |slot| view.bounds(slot).start)?;
         recovery.damaged_positions = positions.damaged();
+        metrics.damaged_positions.set(i64::try_from(recovery.damaged_positions).unwrap_or(i64::MAX));
         metrics.quarantined.inc_by(recovery.quarantined_records);
         metrics.quota_bytes.set(i64::try_from(config.quota_bytes).unwrap_or(i64::MAX));
         let shared = Arc::new(Shared {

@@ -56,6 +56,7 @@ async fn a_damaged_store_is_put_aside_and_nothing_is_deleted_until_it_is_removed
     drop(log);
     let log = open(config.clone());
     assert_eq!(log.recovery().damaged_positions, 1, "a restart does not forget it");
+    assert_eq!(log.shared.metrics.damaged_positions.get(), 1);
     pass(&log, "sink/readings", 30).await;
     drop(log);
 
