@@ -92,11 +92,12 @@ fn settings_out_of_bounds_are_refused() {
 }
 
 #[tokio::test]
-async fn a_position_store_that_is_none_is_named() {
+async fn a_position_store_that_is_none_is_kept_beside_a_new_one() {
     let dir = tempfile::tempdir().unwrap();
     fs::write(dir.path().join("positions.redb"), b"not a database").unwrap();
-    let refused = open(LogConfig::default(), dir.path(), conformance::specs());
-    assert!(matches!(&refused, Err(Error::Positions(why)) if why.contains("positions.redb")), "{refused:?}");
+    let log = open(LogConfig::default(), dir.path(), conformance::specs()).unwrap();
+    assert_eq!(log.recovery().damaged_positions, 1);
+    assert_eq!(fs::read(dir.path().join("positions.redb.damaged-1")).unwrap(), b"not a database");
 }
 
 #[tokio::test]
