@@ -139,5 +139,5 @@ async fn metrics_show_what_was_appended() {
     assert_eq!(log.status().used_bytes, on_disk);
     let families = registry.gather();
     assert!(families.iter().all(|family| family.name().starts_with("weir_streams_")));
-    assert_eq!(families.len(), 10);
+    assert_eq!(families.len(), 11);
 }
