@@ -35,8 +35,10 @@ pub(crate) struct Plan {
     pub(crate) fleet: fleet::Plan,
     /// How the judge judges; its rules are set by the round.
     pub(crate) terms: Terms,
-    /// A bug that is planted: what it breaks is expected, and not kept.
+    /// A bug that is planted.
     pub(crate) tooth: Option<String>,
+    /// It must break the promise: its violation is not announced, and its files are not kept.
+    pub(crate) must_break: bool,
 }
 
 impl Plan {
@@ -51,6 +53,7 @@ impl Plan {
             fleet: fleet::Plan { devices: 50, rate: 5_000.0, seed, options: vec!["--reconnect-within=200ms".into()] },
             terms: Terms::default(),
             tooth: None,
+            must_break: false,
         }
     }
 }
@@ -81,7 +84,7 @@ pub(crate) fn play(
     plan: Plan,
     attack: impl FnOnce(&mut Round) -> anyhow::Result<()>,
 ) -> anyhow::Result<Outcome> {
-    let planted = plan.tooth.is_some();
+    let must_break = plan.must_break;
     let mut round = Round::begin(setting, plan)?;
     let judged = attack(&mut round).and_then(|()| round.settle(setting));
     let mut outcome = std::mem::take(&mut round.outcome);
@@ -90,12 +93,12 @@ pub(crate) fn play(
     drop(round);
     if let Err(error) = judged {
         let violation = format!("{name}: {error:#}; see {}", directory.display());
-        if !planted {
+        if !must_break {
             eprintln!("VIOLATION {violation}");
             keep(&data, &directory);
         }
         outcome.violations.push(violation);
-        if !planted {
+        if !must_break {
             return Ok(outcome);
         }
     }
@@ -105,7 +108,7 @@ pub(crate) fn play(
 
 impl Round {
     fn begin(setting: &Setting, plan: Plan) -> anyhow::Result<Self> {
-        let Plan { scenario, number, binary, data, fleet, mut terms, tooth } = plan;
+        let Plan { scenario, number, binary, data, fleet, mut terms, tooth, must_break: _ } = plan;
         let name = format!("{scenario}, seed {}, round {number}", setting.seed);
         let directory = setting.directory.join(format!("{scenario}-{}-{number}", setting.seed));
         if directory.exists() {

@@ -146,7 +146,6 @@ fn control(setting: &Setting) -> anyhow::Result<Outcome> {
     }
     let mut outcome = Outcome::default();
     for number in 0..CONTROLS {
-        eprintln!("control: the disk lies, so a violation must follow");
         let lied = lying_round(setting, number)?;
         outcome.fault("power cut of a disk that lies (control)");
         if lied.verdict.lost > 0 {
@@ -164,9 +163,9 @@ fn control(setting: &Setting) -> anyhow::Result<Outcome> {
 fn lying_round(setting: &Setting, number: u32) -> anyhow::Result<Outcome> {
     let directory = place(setting, CONTROL, number)?;
     let mut disk = PowerDisk::create(directory.path(), DISK_BYTES)?;
-    let plan = Plan { data: Some(disk.mount_point().join("data")), ..Plan::new(setting, CONTROL, number) };
-    let files = setting.directory.join(format!("{CONTROL}-{}-{number}", setting.seed));
-    let outcome = play(setting, plan, |round| {
+    let data = Some(disk.mount_point().join("data"));
+    let plan = Plan { data, must_break: true, ..Plan::new(setting, CONTROL, number) };
+    play(setting, plan, |round| {
         let honest = round.launch.clone();
         round.launch.wrapper = lie(&round.directory.join("trace"));
         round.restart()?;
@@ -174,11 +173,7 @@ fn lying_round(setting: &Setting, number: u32) -> anyhow::Result<Outcome> {
         cut(round, &mut disk)?;
         round.launch = honest;
         round.restart()
-    })?;
-    if files.exists() {
-        fs::remove_dir_all(&files).with_context(|| files.display().to_string())?;
-    }
-    Ok(outcome)
+    })
 }
 
 /// Syncs do nothing, and say that they did.

@@ -118,6 +118,7 @@ fn once(setting: &Setting, tooth: &str, bait: Bait, number: u32) -> anyhow::Resu
         scenario: "teeth",
         binary: setting.binaries.faults.clone(),
         tooth: Some(tooth.to_owned()),
+        must_break: true,
         ..plan
     };
     let plan = planted(Plan::new(setting, "teeth", number));
