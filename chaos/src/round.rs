@@ -111,10 +111,7 @@ impl Round {
         let Plan { scenario, number, binary, data, fleet, mut terms, tooth, must_break: _ } = plan;
         let name = format!("{scenario}, seed {}, round {number}", setting.seed);
         let directory = setting.directory.join(format!("{scenario}-{}-{number}", setting.seed));
-        if directory.exists() {
-            fs::remove_dir_all(&directory).with_context(|| directory.display().to_string())?;
-        }
-        fs::create_dir_all(&directory).with_context(|| directory.display().to_string())?;
+        make_empty(&directory)?;
         let mut random = setting.random(scenario, number);
         terms.rules = RULES.map(|(id, when)| (id.to_owned(), when.to_owned())).to_vec();
         let launch = Launch {
@@ -123,7 +120,7 @@ impl Round {
             data: data.unwrap_or_else(|| directory.join("data")),
             mqtt: free_address()?,
             http: free_address()?,
-            rules: write_rules(&directory)?,
+            rules: write_rules(&directory, &RULES)?,
             environment: eager(&mut random)
                 .into_iter()
                 .chain(tooth.map(|name| ("WEIR_TOOTH".to_owned(), name)))
@@ -199,12 +196,22 @@ fn eager(random: &mut ChaCha8Rng) -> Vec<(String, String)> {
     settings.map(|(name, value)| (name.to_owned(), value)).to_vec()
 }
 
-fn write_rules(directory: &Path) -> anyhow::Result<PathBuf> {
+/// Makes `directory`, in place of one that an earlier run left.
+pub(crate) fn make_empty(directory: &Path) -> anyhow::Result<()> {
+    if directory.exists() {
+        fs::remove_dir_all(directory).with_context(|| directory.display().to_string())?;
+    }
+    fs::create_dir_all(directory).with_context(|| directory.display().to_string())
+}
+
+/// Writes a file of rules, each an id and its condition, into `directory`.
+pub(crate) fn write_rules(directory: &Path, rules: &[(&str, &str)]) -> anyhow::Result<PathBuf> {
     let path = directory.join("rules.toml");
-    let rule = |(id, when): (&str, &str)| {
+    let rule = |(id, when): &(&str, &str)| {
         format!("[[rule]]\nid = \"{id}\"\nwhen = \"{when}\"\nseverity = \"info\"\nmessage = \"{{value}}\"\n")
     };
-    fs::write(&path, RULES.map(rule).join("\n")).with_context(|| path.display().to_string())?;
+    fs::write(&path, rules.iter().map(rule).collect::<Vec<_>>().join("\n"))
+        .with_context(|| path.display().to_string())?;
     Ok(path)
 }
 

@@ -12,6 +12,7 @@ use crate::fleet::{self, Fleet};
 use crate::judge::Terms;
 use crate::outcome::{Outcome, Verdict};
 use crate::proxy::Proxy;
+use crate::round::{make_empty, write_rules};
 use crate::setting::Setting;
 use crate::weir::{Launch, Weir, free_address};
 
@@ -45,15 +46,8 @@ impl Held {
     /// Makes the directory; nothing is held, and nothing runs.
     pub(super) fn new(setting: &Setting, name: &str) -> anyhow::Result<Self> {
         let directory = setting.directory.join(format!("{name}-{}", setting.seed));
-        if directory.exists() {
-            fs::remove_dir_all(&directory).with_context(|| directory.display().to_string())?;
-        }
-        fs::create_dir_all(&directory).with_context(|| directory.display().to_string())?;
-        let rules = directory.join("rules.toml");
-        let (id, when) = RULE;
-        let text =
-            format!("[[rule]]\nid = \"{id}\"\nwhen = \"{when}\"\nseverity = \"info\"\nmessage = \"{{value}}\"\n");
-        fs::write(&rules, text).with_context(|| rules.display().to_string())?;
+        make_empty(&directory)?;
+        let rules = write_rules(&directory, &[RULE])?;
         let hold = directory.join("hold");
         let launch = Launch {
             binary: setting.binaries.faults.clone(),
