@@ -16,21 +16,26 @@ pub mod evaluation;
 mod expression;
 mod file;
 mod fired;
+pub mod firing;
 mod functions;
 pub mod limits;
 pub mod metrics;
 mod names;
+pub mod plan;
 mod position;
 mod readings;
 pub mod rules;
 mod template;
 #[cfg(test)]
 mod testing;
+pub mod workflows;
 
 pub use effect::RulesEffect;
 pub use error::{RuleError, RuleProblem};
 pub use evaluation::{Evaluation, RuleOutcome};
 pub use file::Severity;
+pub use firing::Firing;
+pub use plan::Plan;
 pub use metrics::RulesMetrics;
 pub use rules::{Rule, RuleSet};
 

@@ -24,9 +24,8 @@ use crate::metrics::ConsumerMetrics;
 
 /// How often timers are looked at when nothing arrives.
 const TICK: Duration = Duration::from_millis(50);
-/// How long records gather before the next read, unless more was waiting than one read takes: a trickle is
-/// read in batches, and leaves the cores to the door.
-const GATHER: Duration = Duration::from_millis(25);
+/// [`ConsumerConfig::gather`] where nobody waits for the effect.
+pub const GATHER: Duration = Duration::from_millis(25);
 /// A consumer gives way after each record younger than this: a thread of the door that woke meanwhile would
 /// otherwise wait for the rest of the time slice, milliseconds. Behind it does not: where other work keeps the
 /// cores busy, each time costs it milliseconds (measured with two busy loops: a lag of 30 s).
@@ -44,6 +43,9 @@ pub struct ConsumerConfig {
     /// Least time between two commits of the position. What lies behind the position is read again after a
     /// crash, so this bounds the time of a restart.
     pub commit_interval: Duration,
+    /// How long records gather before the next read, unless more was waiting than one read takes: a trickle is
+    /// read in batches, and leaves the cores to the door. It is part of the time from a reading to its effect.
+    pub gather: Duration,
 }
 
 /// What every consumer is given.
@@ -173,7 +175,7 @@ impl<E: Effect> Consumer<E> {
                 // The sender gone is a stop as well: nobody is left who wants this consumer.
                 changed = stop.changed() => if changed.is_err() { stop = stopped() },
                 _ = appended.changed(), if found == Found::Nothing => {}
-                () = tokio::time::sleep(if found == Found::Nothing { TICK } else { GATHER }) => {}
+                () = tokio::time::sleep(if found == Found::Nothing { TICK } else { self.config.gather }) => {}
             }
         }
     }
@@ -340,7 +342,8 @@ fn dedupe_of(stream: &StreamName) -> Option<Dedupe> {
     match stream.as_str() {
         "readings" => Some(Dedupe::Devices(crate::dedupe::Devices::default())),
         "alerts" if tooth(Tooth::AlertsRepeated) => None,
-        "alerts" => Some(Dedupe::Sources(crate::dedupe::Sources::default())),
+        "alerts" => Some(Dedupe::Sources(crate::dedupe::Sources::of_alerts())),
+        "workflows" => Some(Dedupe::Sources(crate::dedupe::Sources::of_workflows())),
         _ => None,
     }
 }

@@ -44,6 +44,24 @@ impl StreamName {
         Self("dead_letters".into())
     }
 
+    /// Firings of rules that have steps: the outbox.
+    #[must_use]
+    pub fn workflows() -> Self {
+        Self("workflows".into())
+    }
+
+    /// Steps of workflows that were given up. Apart from `dead_letters`, because it is derived.
+    #[must_use]
+    pub fn workflow_dead_letters() -> Self {
+        Self("workflow_dead_letters".into())
+    }
+
+    /// Whether the name is one of Weir's own streams; all others are streams that workflows emit to.
+    #[must_use]
+    pub fn is_reserved(&self) -> bool {
+        matches!(&*self.0, "readings" | "alerts" | "workflows" | "dead_letters" | "workflow_dead_letters")
+    }
+
     /// A name, if it is one.
     #[must_use]
     pub fn new(name: &str) -> Option<Self> {

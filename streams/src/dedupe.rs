@@ -30,7 +30,7 @@ pub struct Verdict {
 pub enum Dedupe {
     /// Stream `readings`: by device, boot and sequence.
     Devices(Devices),
-    /// Stream `alerts`: by the record the alerts came from.
+    /// Streams `alerts` and `workflows`: by the record the rows came from.
     Sources(Sources),
 }
 
@@ -62,7 +62,7 @@ impl Dedupe {
     pub fn restore(&mut self, snapshot: &Bytes) -> Result<(), StateError> {
         match self {
             Self::Devices(devices) => *devices = Devices::restore(snapshot.clone())?,
-            Self::Sources(sources) => *sources = Sources::restore(snapshot.clone())?,
+            Self::Sources(sources) => sources.restore(snapshot.clone())?,
         }
         Ok(())
     }

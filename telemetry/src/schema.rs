@@ -64,6 +64,68 @@ pub mod alert {
     pub const TABLE_COLUMNS: usize = 15;
 }
 
+/// Positions of the columns of a firing: a rule that starts a workflow.
+pub mod firing {
+    /// Deterministic id of the run, and of the alert: 32 hex digits.
+    pub const RUN_ID: usize = 0;
+    /// The rule that fired: dictionary of text.
+    pub const RULE_ID: usize = 1;
+    /// Version of the rule.
+    pub const RULE_VERSION: usize = 2;
+    /// Severity of the rule: dictionary of text.
+    pub const SEVERITY: usize = 3;
+    /// The rule's message, its places filled in.
+    pub const MESSAGE: usize = 4;
+    /// Who measured: dictionary of text.
+    pub const DEVICE_ID: usize = 5;
+    /// Where: dictionary of text.
+    pub const SITE: usize = 6;
+    /// When, by the device's clock.
+    pub const TIME: usize = 7;
+    /// When Weir received it.
+    pub const RECEIVED_AT: usize = 8;
+    /// Restart counter of the device.
+    pub const BOOT: usize = 9;
+    /// Message number since that restart.
+    pub const SEQ: usize = 10;
+    /// JSON object: what was measured.
+    pub const DATA: usize = 11;
+    /// JSON object: labels and steps of the rule, as they were when it fired. Dictionary of text.
+    pub const PLAN: usize = 12;
+    /// Partition of `readings` that the reading came from.
+    pub const SOURCE_PARTITION: usize = 13;
+    /// Offset in that partition.
+    pub const SOURCE_OFFSET: usize = 14;
+    /// Index of the firing among all firings of that record of readings, from 0.
+    pub const SOURCE_INDEX: usize = 15;
+}
+
+/// Positions of the columns of an event that a workflow emitted. Its stream and its table are the same.
+pub mod event {
+    /// Idempotency key of the step that emitted it: run id, `-`, index of the step.
+    pub const EVENT_ID: usize = 0;
+    /// The rule that fired: dictionary of text.
+    pub const RULE_ID: usize = 1;
+    /// Severity of the rule: dictionary of text.
+    pub const SEVERITY: usize = 2;
+    /// The rule's message, its places filled in.
+    pub const MESSAGE: usize = 3;
+    /// Who measured: dictionary of text.
+    pub const DEVICE_ID: usize = 4;
+    /// Where: dictionary of text.
+    pub const SITE: usize = 5;
+    /// When, by the device's clock.
+    pub const TIME: usize = 6;
+    /// When Weir received the reading.
+    pub const RECEIVED_AT: usize = 7;
+    /// Restart counter of the device.
+    pub const BOOT: usize = 8;
+    /// Message number since that restart.
+    pub const SEQ: usize = 9;
+    /// The body of the step: a CloudEvent, or what its template gave.
+    pub const DATA: usize = 10;
+}
+
 /// Microseconds, UTC: nanoseconds break Spark.
 #[must_use]
 pub fn timestamp_type() -> DataType {
@@ -122,6 +184,47 @@ static ALERTS_STREAM: LazyLock<SchemaRef> = LazyLock::new(|| {
         ],
     )
 });
+static WORKFLOWS: LazyLock<SchemaRef> = LazyLock::new(|| {
+    with(
+        vec![],
+        [
+            Field::new("run_id", DataType::Utf8, false),
+            Field::new("rule_id", dictionary_type(), false),
+            Field::new("rule_version", DataType::Int64, false),
+            Field::new("severity", dictionary_type(), false),
+            Field::new("message", DataType::Utf8, false),
+            Field::new("device_id", dictionary_type(), false),
+            Field::new("site", dictionary_type(), true),
+            Field::new("time", timestamp_type(), false),
+            Field::new("received_at", timestamp_type(), false),
+            Field::new("boot", DataType::Int64, true),
+            Field::new("seq", DataType::Int64, true),
+            Field::new("data", DataType::Utf8, false),
+            Field::new("plan", dictionary_type(), false),
+            Field::new("source_partition", DataType::Int32, false),
+            Field::new("source_offset", DataType::Int64, false),
+            Field::new("source_index", DataType::Int32, false),
+        ],
+    )
+});
+static EVENTS: LazyLock<SchemaRef> = LazyLock::new(|| {
+    with(
+        vec![],
+        [
+            Field::new("event_id", DataType::Utf8, false),
+            Field::new("rule_id", dictionary_type(), false),
+            Field::new("severity", dictionary_type(), false),
+            Field::new("message", DataType::Utf8, false),
+            Field::new("device_id", dictionary_type(), false),
+            Field::new("site", dictionary_type(), true),
+            Field::new("time", timestamp_type(), false),
+            Field::new("received_at", timestamp_type(), false),
+            Field::new("boot", DataType::Int64, true),
+            Field::new("seq", DataType::Int64, true),
+            Field::new("data", DataType::Utf8, false),
+        ],
+    )
+});
 static DEAD_LETTERS: LazyLock<SchemaRef> = LazyLock::new(|| {
     with(
         vec![],
@@ -164,4 +267,28 @@ pub fn alerts_stream() -> SchemaRef {
 #[must_use]
 pub fn dead_letters() -> SchemaRef {
     DEAD_LETTERS.clone()
+}
+
+/// Columns of the stream `workflows`: what fired, what is to be done about it, and where the reading came from.
+#[must_use]
+pub fn workflows() -> SchemaRef {
+    WORKFLOWS.clone()
+}
+
+/// Columns of every stream and table that workflows emit to.
+#[must_use]
+pub fn events() -> SchemaRef {
+    EVENTS.clone()
+}
+
+/// Columns of the stream called `stream`; a name that is not Weir's own is a stream that workflows emit to.
+#[must_use]
+pub fn of_stream(stream: &str) -> SchemaRef {
+    match stream {
+        "readings" => readings_stream(),
+        "alerts" => alerts_stream(),
+        "workflows" => workflows(),
+        "dead_letters" | "workflow_dead_letters" => dead_letters(),
+        _ => events(),
+    }
 }

@@ -250,6 +250,7 @@ fn consumer(config: &Config, group: &str, stream: StreamName) -> ConsumerConfig 
         stream,
         read_bytes: config.consumers.read_bytes,
         commit_interval: Duration::from_secs_f64(config.consumers.commit_interval_seconds),
+        gather: consume::GATHER,
     }
 }
 

@@ -260,6 +260,7 @@ async fn consume_all(streams: &Arc<MemoryStreams>, group: &str) {
         stream: StreamName::readings(),
         read_bytes: 1024,
         commit_interval: Duration::ZERO,
+        gather: std::time::Duration::from_millis(1),
     };
     let (_stop, stopped) = watch::channel(true);
     consume::run(context, config, effect, stopped).await.unwrap();

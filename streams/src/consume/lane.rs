@@ -1,7 +1,6 @@
 //! One partition of a consumer: where it stands, and what it has seen.
 
 use arrow::compute::filter_record_batch;
-use arrow::datatypes::SchemaRef;
 use telemetry::ipc::Decoder;
 use telemetry::schema;
 
@@ -55,7 +54,7 @@ impl Lane {
         if let Some(dedupe) = dedupe.as_mut().filter(|_| !tooth(Tooth::DedupeForgotten)) {
             dedupe.restore(&position.state).map_err(|error| undecodable(error.to_string()))?;
         }
-        let decoder = Decoder::new(schema_of(config)).map_err(|error| undecodable(error.to_string()))?;
+        let decoder = Decoder::new(schema::of_stream(config.stream.as_str())).map_err(|error| undecodable(error.to_string()))?;
         let (next, apply_from) = (position.offset, output);
         Ok(Self { partition, decoder, dedupe, next, apply_from, committed })
     }
@@ -133,13 +132,5 @@ impl Lane {
         self.committed = Some(self.next);
         let state = self.dedupe.as_ref().map(Dedupe::snapshot).unwrap_or_default();
         Some((self.partition.clone(), Position { offset: self.next, state }))
-    }
-}
-
-fn schema_of(config: &ConsumerConfig) -> SchemaRef {
-    match config.stream.as_str() {
-        "alerts" => schema::alerts_stream(),
-        "dead_letters" => schema::dead_letters(),
-        _ => schema::readings_stream(),
     }
 }

@@ -29,6 +29,7 @@ fn config() -> ConsumerConfig {
         stream: StreamName::readings(),
         read_bytes: 1,
         commit_interval: Duration::from_millis(1),
+        gather: std::time::Duration::from_millis(1),
     }
 }
 

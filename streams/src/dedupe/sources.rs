@@ -14,7 +14,7 @@ use arrow::buffer::ScalarBuffer;
 use arrow::datatypes::{Int32Type, Int64Type};
 use arrow::record_batch::RecordBatch;
 use bytes::{Buf, BufMut, Bytes, BytesMut};
-use telemetry::schema::alert;
+use telemetry::schema::{alert, firing};
 
 use super::{StateError, Verdict};
 
@@ -23,16 +23,30 @@ const VERSION: u8 = 1;
 const ENTRY_BYTES: usize = 4 + 8 + 4;
 
 /// Highest (source offset, index) seen, by source partition.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sources {
+    /// Column of the source partition; offset and index follow it.
+    first_column: usize,
     highest: BTreeMap<i32, (i64, i32)>,
 }
 
 impl Sources {
+    /// For the stream `alerts`.
+    #[must_use]
+    pub fn of_alerts() -> Self {
+        Self { first_column: alert::SOURCE_PARTITION, highest: BTreeMap::new() }
+    }
+
+    /// For the stream `workflows`.
+    #[must_use]
+    pub fn of_workflows() -> Self {
+        Self { first_column: firing::SOURCE_PARTITION, highest: BTreeMap::new() }
+    }
+
     pub(super) fn check(&mut self, batch: &RecordBatch) -> Result<Verdict, StateError> {
-        let partitions = column::<Int32Type>(batch, alert::SOURCE_PARTITION, "source_partition")?;
-        let offsets = column::<Int64Type>(batch, alert::SOURCE_OFFSET, "source_offset")?;
-        let indexes = column::<Int32Type>(batch, alert::SOURCE_INDEX, "source_index")?;
+        let partitions = column::<Int32Type>(batch, self.first_column, "source_partition")?;
+        let offsets = column::<Int64Type>(batch, self.first_column + 1, "source_offset")?;
+        let indexes = column::<Int32Type>(batch, self.first_column + 2, "source_index")?;
         let mut keep = Vec::with_capacity(batch.num_rows());
         let mut duplicates = 0;
         for (partition, at) in partitions.iter().zip(offsets.iter().copied().zip(indexes.iter().copied())) {
@@ -57,10 +71,12 @@ impl Sources {
         bytes.freeze()
     }
 
-    pub(super) fn restore(mut snapshot: Bytes) -> Result<Self, StateError> {
+    /// Remembers what `snapshot` says instead.
+    pub(super) fn restore(&mut self, mut snapshot: Bytes) -> Result<(), StateError> {
         let mut highest = BTreeMap::new();
         if snapshot.is_empty() {
-            return Ok(Self { highest });
+            self.highest = highest;
+            return Ok(());
         }
         if snapshot.get_u8() != VERSION {
             return Err(StateError::Snapshot("unknown version"));
@@ -72,7 +88,8 @@ impl Sources {
             let partition = snapshot.get_i32_le();
             highest.insert(partition, (snapshot.get_i64_le(), snapshot.get_i32_le()));
         }
-        Ok(Self { highest })
+        self.highest = highest;
+        Ok(())
     }
 }
 

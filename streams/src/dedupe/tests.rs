@@ -127,9 +127,9 @@ fn kept_alerts(sources: &mut Sources, batch: &[Alert]) -> Vec<Alert> {
 
 #[test]
 fn alerts_of_a_repeated_source_record_are_left_out() {
-    let mut sources = Sources::default();
+    let mut sources = Sources::of_alerts();
     assert_eq!(sources.check(&alerts(&[(0, 5, 0), (0, 5, 1), (1, 2, 0)])).unwrap(), Verdict::default());
-    let restored = Sources::restore(sources.snapshot()).unwrap();
+    let restored = restored(&sources);
     assert_eq!(restored, sources);
     let verdict = sources.check(&alerts(&[(0, 5, 0), (0, 5, 1), (0, 6, 0), (0, 6, 1), (1, 2, 0)])).unwrap();
     assert_eq!(verdict.keep, Some(BooleanArray::from(vec![false, false, true, true, false])));
@@ -138,10 +138,10 @@ fn alerts_of_a_repeated_source_record_are_left_out() {
 
 #[test]
 fn alerts_of_one_source_record_go_on_where_a_crash_cut_them() {
-    let mut sources = Sources::default();
+    let mut sources = Sources::of_alerts();
     let all: Vec<Alert> = (0..10).map(|index| (0, 5, index)).collect();
     assert_eq!(kept_alerts(&mut sources, &all[..3]), all[..3]);
-    let mut sources = Sources::restore(sources.snapshot()).unwrap();
+    let mut sources = restored(&sources);
     // The repetition is cut into other records, and is cut off in its turn, before anything new.
     assert_eq!(kept_alerts(&mut sources, &all[..2]), []);
     assert_eq!(kept_alerts(&mut sources, &all[..7]), all[3..7]);
@@ -152,13 +152,13 @@ fn alerts_of_one_source_record_go_on_where_a_crash_cut_them() {
 
 #[test]
 fn a_damaged_snapshot_of_sources_is_an_error() {
-    let mut sources = Sources::default();
+    let mut sources = Sources::of_alerts();
     sources.check(&alerts(&[(0, 5, 0), (1, 2, 7)])).unwrap();
     let snapshot = sources.snapshot();
     for cut in (2..snapshot.len()).filter(|cut| *cut != snapshot.len() / 2 + 1) {
-        assert_eq!(Sources::restore(snapshot.slice(..cut)), Err(StateError::Snapshot("length does not fit")));
+        assert_eq!(Sources::of_alerts().restore(snapshot.slice(..cut)), Err(StateError::Snapshot("length does not fit")));
     }
-    assert_eq!(Sources::restore(Bytes::from_static(&[9])), Err(StateError::Snapshot("unknown version")));
+    assert_eq!(Sources::of_alerts().restore(Bytes::from_static(&[9])), Err(StateError::Snapshot("unknown version")));
 }
 
 /// Source partition, source offset, index.
@@ -212,7 +212,7 @@ proptest! {
     ) {
         let all: Vec<Alert> =
             (0..).zip(&per_source).flat_map(|(offset, alerts)| (0..*alerts).map(move |index| (0, offset, index))).collect();
-        let mut sources = Sources::default();
+        let mut sources = Sources::of_alerts();
         let (mut kept, mut appended) = (Vec::new(), 0);
         // Each run begins at a source record that was reached before, the last one runs to the end.
         for (from, to, per_record) in runs.into_iter().chain([(0, all.len(), 3)]) {
@@ -220,10 +220,16 @@ proptest! {
             let ends = to.clamp(begins, all.len());
             for record in all[begins..ends].chunks(per_record) {
                 kept.extend(kept_alerts(&mut sources, record));
-                sources = Sources::restore(sources.snapshot()).unwrap();
+                sources = restored(&sources);
             }
             appended = appended.max(ends);
         }
         prop_assert_eq!(kept, all);
     }
+}
+
+fn restored(sources: &Sources) -> Sources {
+    let mut restored = Sources::of_alerts();
+    restored.restore(sources.snapshot()).unwrap();
+    restored
 }

@@ -91,7 +91,7 @@ async fn a_replay_of_a_flood_goes_on_where_the_crash_cut_it() {
     // The second run may have been given another size of records.
     for second in [first.clone(), flood_records(3 * BYTES).await] {
         for cut in 0..=first.len() {
-            let mut dedupe = Dedupe::Sources(Sources::default());
+            let mut dedupe = Dedupe::Sources(Sources::of_alerts());
             let mut kept = Vec::new();
             let mut left_out = 0;
             for record in first[..cut].iter().chain(&second) {
