@@ -58,6 +58,20 @@ names! {
         AlertsAppend = "alerts_append",
         /// Alerts are durable, the position of the rules is not.
         AlertsAppended = "alerts_appended",
+        /// Firings are handed to the executor, and start.
+        FiringsAdmitted = "firings_admitted",
+        /// An attempt at a step is about to begin.
+        StepAttempt = "step_attempt",
+        /// An attempt has succeeded, nothing of it is durable.
+        StepDone = "step_done",
+        /// States of steps are about to be committed.
+        OutboxCommit = "outbox_commit",
+        /// States of steps are durable.
+        OutboxCommitted = "outbox_committed",
+        /// An emitted event is durable, its step is not done.
+        EventAppended = "event_appended",
+        /// Positions in the streams of events are about to move.
+        EventsPassed = "events_passed",
         /// A Parquet file is about to be written to the staging directory.
         ParquetWrite = "parquet_write",
         /// A Parquet file is closed, and not synced.
@@ -112,6 +126,14 @@ names! {
         LateDropped = "late_dropped",
         /// Alerts are not deduplicated by their source.
         AlertsRepeated = "alerts_repeated",
+        /// A step is done before it is tried.
+        StepDoneBeforeAttempt = "step_done_before_attempt",
+        /// After a restart nobody looks which events were emitted.
+        EmitRecoverySkipped = "emit_recovery_skipped",
+        /// The position of workflows is committed before the outbox.
+        OutboxAfterPosition = "outbox_after_position",
+        /// A firing is not recognised when it comes again.
+        KeysForgotten = "keys_forgotten",
         /// Parquet files are not synced.
         ParquetSyncSkipped = "parquet_sync_skipped",
         /// Files get their names in the table after the commit that names them.

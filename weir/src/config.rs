@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use serde::{Deserialize, Serialize};
+use streams::StreamName;
 
 /// All settings.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -18,6 +19,8 @@ pub(crate) struct Config {
     pub(crate) http: Http,
     pub(crate) streams: Streams,
     pub(crate) rules: Rules,
+    pub(crate) workflows: Workflows,
+    pub(crate) email: Email,
     pub(crate) sink: Sink,
     pub(crate) consumers: Consumers,
 }
@@ -63,14 +66,45 @@ pub(crate) struct Streams {
     pub(crate) retention_bytes: u64,
     pub(crate) retention_age_seconds: u64,
     pub(crate) queue_bytes: usize,
+    /// Streams, and tables, that workflows emit to.
+    pub(crate) emit: Vec<String>,
 }
 
 /// The rules.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Rules {
-    /// Empty: no rules.
+    /// A file, or a directory of files. Empty: no rules.
     pub(crate) file: PathBuf,
+    pub(crate) gather_seconds: f64,
+}
+
+/// What rules start.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Workflows {
+    pub(crate) concurrency: usize,
+    pub(crate) window: usize,
+    pub(crate) max_pending: usize,
+    pub(crate) breaker_failures: u32,
+    pub(crate) breaker_open_seconds: f64,
+    pub(crate) breaker_longest_open_seconds: f64,
+    pub(crate) keep_seconds: u64,
+    pub(crate) keep_runs: usize,
+    /// Ranges of addresses, e.g. `10.0.0.0/8`.
+    pub(crate) allow_addresses: Vec<String>,
+}
+
+/// The SMTP server of the step `email`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Email {
+    /// Empty: no e-mail is sent.
+    pub(crate) url: String,
+    pub(crate) from: String,
+    pub(crate) user: String,
+    /// Where the password is, never the password.
+    pub(crate) password: String,
 }
 
 /// The tables.
@@ -128,6 +162,29 @@ impl Default for Streams {
             retention_bytes: 4 * 1024 * 1024 * 1024,
             retention_age_seconds: 7 * 24 * 60 * 60,
             queue_bytes: 32 * 1024 * 1024,
+            emit: Vec::new(),
+        }
+    }
+}
+
+impl Default for Rules {
+    fn default() -> Self {
+        Self { file: PathBuf::new(), gather_seconds: 0.01 }
+    }
+}
+
+impl Default for Workflows {
+    fn default() -> Self {
+        Self {
+            concurrency: 16,
+            window: 65_536,
+            max_pending: 1_000_000,
+            breaker_failures: 5,
+            breaker_open_seconds: 5.0,
+            breaker_longest_open_seconds: 60.0,
+            keep_seconds: 7 * 24 * 60 * 60,
+            keep_runs: 100_000,
+            allow_addresses: Vec::new(),
         }
     }
 }
@@ -183,6 +240,12 @@ impl Config {
             ("streams.queue_bytes", self.streams.queue_bytes as u64, 1 << 20, 1 << 30),
             ("sink.roll_rows", self.sink.roll_rows as u64, 1, 16 << 20),
             ("sink.roll_bytes", self.sink.roll_bytes as u64, 65_536, 1 << 34),
+            ("workflows.concurrency", self.workflows.concurrency as u64, 1, 1024),
+            ("workflows.window", self.workflows.window as u64, 16, 1 << 20),
+            ("workflows.max_pending", self.workflows.max_pending as u64, 1, 100_000_000),
+            ("workflows.breaker_failures", u64::from(self.workflows.breaker_failures), 1, 1000),
+            ("workflows.keep_seconds", self.workflows.keep_seconds, 86_400, 366 * 86_400),
+            ("workflows.keep_runs", self.workflows.keep_runs as u64, 0, 100_000_000),
             ("consumers.read_bytes", self.consumers.read_bytes as u64, 1024, 1 << 30),
         ];
         for (name, value, least, most) in bounds {
@@ -190,14 +253,22 @@ impl Config {
                 bail!("{name} = {value}: expected a number from {least} to {most}");
             }
         }
-        for (name, seconds) in [
-            ("sink.roll_age_seconds", self.sink.roll_age_seconds),
-            ("consumers.commit_interval_seconds", self.consumers.commit_interval_seconds),
+        for (name, seconds, least) in [
+            ("rules.gather_seconds", self.rules.gather_seconds, 0.001),
+            ("workflows.breaker_open_seconds", self.workflows.breaker_open_seconds, 0.05),
+            (
+                "workflows.breaker_longest_open_seconds",
+                self.workflows.breaker_longest_open_seconds,
+                self.workflows.breaker_open_seconds,
+            ),
+            ("sink.roll_age_seconds", self.sink.roll_age_seconds, 0.05),
+            ("consumers.commit_interval_seconds", self.consumers.commit_interval_seconds, 0.05),
         ] {
-            if !(0.05..=86_400.0).contains(&seconds) {
-                bail!("{name} = {seconds}: expected seconds from 0.05 to 86400");
+            if !(least..=86_400.0).contains(&seconds) {
+                bail!("{name} = {seconds}: expected seconds from {least} to 86400");
             }
         }
+        self.emit()?;
         if self.mqtt.open_group_bytes > self.streams.queue_bytes / 4 {
             bail!(
                 "mqtt.open_group_bytes = {}: expected at most a quarter of streams.queue_bytes, {}",
@@ -213,6 +284,21 @@ impl Config {
             );
         }
         Ok(())
+    }
+
+    /// The streams that workflows emit to.
+    pub(crate) fn emit(&self) -> anyhow::Result<Vec<StreamName>> {
+        let mut names = Vec::new();
+        for text in &self.streams.emit {
+            let name = StreamName::new(text).filter(|name| !name.is_reserved() && !names.contains(name));
+            names.push(name.with_context(|| {
+                format!(
+                    "streams.emit has `{text}`: expected names of 1 to 64 lower case letters, digits, `_` or `-`, \
+                     each once, none of Weir's own streams"
+                )
+            })?);
+        }
+        Ok(names)
     }
 
     /// The settings as TOML.

@@ -13,19 +13,28 @@ use tokio::task::{JoinError, JoinHandle, JoinSet};
 use crate::wiring::StageFuture;
 
 /// The stages behind the door, in the order in which they stop.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Stage {
     Rules,
+    /// Hands firings to the executor.
+    Workflows,
+    /// Does their steps.
+    Executor,
     ReadingsTable,
     AlertsTable,
+    /// A table of what workflows emit.
+    EventsTable(String),
 }
 
 impl fmt::Display for Stage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Rules => "rules",
+            Self::Workflows => "workflows",
+            Self::Executor => "workflows/executor",
             Self::ReadingsTable => "sink/readings",
             Self::AlertsTable => "sink/alerts",
+            Self::EventsTable(name) => return write!(f, "sink/{name}"),
         })
     }
 }
@@ -61,8 +70,11 @@ impl Supervisor {
     pub(crate) fn spawn<F: StageFuture>(&mut self, stage: Stage, start: impl FnOnce(watch::Receiver<bool>) -> F) {
         let (stop, stopped) = watch::channel(false);
         let work = start(stopped);
-        self.stops.push((stage, stop));
-        let work = async move { (stage, work.await.with_context(|| format!("stage {stage} failed"))) };
+        self.stops.push((stage.clone(), stop));
+        let work = async move {
+            let ended = work.await.with_context(|| format!("stage {stage} failed"));
+            (stage, ended)
+        };
         if let Some(runtime) = &self.runtime {
             self.running.spawn_on(work, runtime.handle());
         }
@@ -83,7 +95,7 @@ impl Supervisor {
 
     /// Stops the stages one after the other, each when it has drained.
     pub(crate) async fn stop(mut self) -> anyhow::Result<()> {
-        self.stops.sort_by_key(|(stage, _)| *stage);
+        self.stops.sort_by(|(a, _), (b, _)| a.cmp(b));
         for (stage, stop) in std::mem::take(&mut self.stops) {
             stop.send_replace(true);
             // Another stage that ends now has failed.
@@ -124,7 +136,7 @@ mod tests {
             let order = order.clone();
             supervisor.spawn(stage, move |mut stop| async move {
                 stop.wait_for(|stop| *stop).await.unwrap();
-                order.lock().unwrap().push(stage);
+                order.lock().unwrap().push(stage.clone());
                 Ok(())
             });
         }
