@@ -2,6 +2,7 @@
 
     judge.py --sent sent.csv --ledger ledger.csv [--pubacks pubacks.csv] --readings data/tables/readings
              [--alerts data/tables/alerts --rule ID='SQL boolean' ...] [--unordered | --no-clock] [--json]
+             [--workflows workflows.json --hooks hooks.csv --events data/tables/NAME [--commands commands.csv]]
 
 Uses none of Weir's code: DuckDB reads what the devices wrote down, and the Parquet files; `delta_log` reads the
 commits. The last line of stdout is one JSON object: `verdict`, a count for each kind of fault (null if that was not
@@ -27,6 +28,7 @@ import alerts
 import readings
 import tables
 import witnesses
+import workflows
 from report import CannotJudge, Report
 
 KEPT, BROKEN, CANNOT_JUDGE = 0, 1, 2
@@ -48,6 +50,8 @@ def judge(arguments, report):
             if arguments.alerts is not None:
                 tables.load(db, "alerts", arguments.alerts, tables.ALERT_COLUMNS, report)
                 alerts.judge(db, arguments.rule, key, report, ordered=ordered)
+            if arguments.workflows is not None:
+                workflows.judge(db, arguments.workflows, arguments.hooks, arguments.events, arguments.commands, report)
         finally:
             db.close()
 
@@ -85,12 +89,20 @@ def parse(argv):
     parser.add_argument("--alerts", type=Path, metavar="DIR", help="table of alerts")
     parser.add_argument("--rule", default=[], type=rule, action="append", metavar="ID=SQL",
                         help="a rule in force, as a SQL condition on a row of readings; likewise")
+    parser.add_argument("--workflows", type=Path, metavar="FILE", help="rules with steps, as the harness tells them")
+    parser.add_argument("--hooks", type=Path, metavar="FILE", help="requests that rules made")
+    parser.add_argument("--events", type=Path, metavar="DIR", help="table of what rules emitted")
+    parser.add_argument("--commands", type=Path, metavar="FILE", help="commands that devices got")
     parser.add_argument("--unordered", action="store_true", help="devices sent out of order: do not judge order")
     parser.add_argument("--no-clock", action="store_true", help="the clock jumped: do not judge order by received_at")
     parser.add_argument("--json", action="store_true", help="print the JSON line only")
     arguments = parser.parse_args(argv)
     if arguments.rule and arguments.alerts is None:
         parser.error("--rule without --alerts")
+    if len({arguments.workflows is None, arguments.hooks is None, arguments.events is None}) > 1:
+        parser.error("--workflows, --hooks and --events belong together")
+    if arguments.commands is not None and arguments.workflows is None:
+        parser.error("--commands without --workflows")
     if len({name for name, _ in arguments.rule}) < len(arguments.rule):
         parser.error("--rule: the same id twice")
     return arguments

@@ -5,12 +5,14 @@ FAULTS = (
     "lost", "duplicated", "altered", "invented", "reordered",
     "alerts_missing", "alerts_doubled", "alerts_invented", "alerts_altered",
     "stray_files", "missing_files", "damaged_files", "log_damage",
+    "firings_missing", "firings_doubled", "firings_invented", "firings_reordered",
+    "events_missing", "events_doubled", "events_invented", "keys_differ", "commands_missing",
 )
 # Contradictions between the witnesses: faults of the harness, after which no verdict holds.
 CONTRADICTIONS = ("ledger_without_puback", "acknowledged_without_sent", "ledger_differs_from_sent")
 FIGURES = (
     "messages_sent", "messages_acknowledged", "messages_judged", "readings_sent", "readings_stored",
-    "readings_of_others", "alerts",
+    "readings_of_others", "alerts", "firings", "requests", "events",
 )
 EXAMPLES = 10
 

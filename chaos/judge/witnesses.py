@@ -11,7 +11,7 @@ from report import CannotJudge
 SENT = {"device": "VARCHAR", "boot": "BIGINT", "seq": "BIGINT", "metric": "VARCHAR", "time": "BIGINT",
         "value": "DOUBLE", "unit": "VARCHAR", "site": "VARCHAR"}
 LEDGER = {"device": "VARCHAR", "boot": "BIGINT", "seq": "BIGINT", "readings": "BIGINT", "acknowledged_at": "BIGINT"}
-PUBACKS = {"device": "VARCHAR", "boot": "BIGINT", "seq": "BIGINT"}
+PUBACKS = {"device": "VARCHAR", "boot": "BIGINT", "seq": "BIGINT", "passed_at": "BIGINT"}
 
 MESSAGE = "device, boot, seq"
 

@@ -1,6 +1,10 @@
 //! Time for the harness: it measures, and lets time pass where a fault must come at a moment of its own.
 
+use std::sync::LazyLock;
 use std::time::{Duration, Instant};
+
+/// From when [`micros`] counts.
+static START: LazyLock<Instant> = LazyLock::new(now);
 
 /// How often a condition is looked at.
 const POLL: Duration = Duration::from_millis(2);
@@ -14,6 +18,12 @@ pub(crate) fn now() -> Instant {
 /// Time since `began`.
 pub(crate) fn since(began: Instant) -> Duration {
     now().saturating_duration_since(began)
+}
+
+/// Microseconds since somebody asked first, to compare what different threads wrote down.
+pub(crate) fn micros() -> u64 {
+    let start = *START;
+    u64::try_from(since(start).as_micros()).unwrap_or(u64::MAX)
 }
 
 /// Lets time pass.

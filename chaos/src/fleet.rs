@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{anyhow, bail, ensure};
+use anyhow::{Context, anyhow, bail, ensure};
 use rustix::process::Signal;
 
 use crate::clock;
@@ -26,6 +26,15 @@ pub(crate) struct Plan {
     pub(crate) seed: u64,
     /// More options of `weir simulate`.
     pub(crate) options: Vec<String>,
+}
+
+/// Whether devices can take commands and write them down: an option of `weir simulate`.
+///
+/// # Errors
+/// If the binary cannot be started.
+pub(crate) fn commands(binary: &Path) -> anyhow::Result<bool> {
+    let output = Command::new(binary).args(["simulate", "--help"]).output().context("start weir simulate")?;
+    Ok(String::from_utf8_lossy(&output.stdout).contains("--commands "))
 }
 
 /// A running fleet; killed when dropped.

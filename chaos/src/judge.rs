@@ -7,6 +7,10 @@ use anyhow::{Context, bail, ensure};
 use serde_json::Value;
 
 use crate::outcome::Verdict;
+use crate::workflows::EVENTS;
+
+/// File of the commands that devices got.
+pub(crate) const COMMANDS: &str = "commands.csv";
 
 /// The script, and a Python that has DuckDB.
 #[derive(Clone, Debug)]
@@ -24,6 +28,8 @@ pub(crate) struct Terms {
     pub(crate) unordered: bool,
     /// The clock of the machine jumped.
     pub(crate) no_clock: bool,
+    /// Rules with steps, as [`crate::workflows`] tells of them.
+    pub(crate) workflows: Option<PathBuf>,
 }
 
 /// The verdict, and examples of what is wrong.
@@ -78,6 +84,14 @@ impl Judge {
             command.arg("--rule").arg(format!("{id}={when}"));
         }
         command.args(terms.unordered.then_some("--unordered")).args(terms.no_clock.then_some("--no-clock"));
+        if let Some(workflows) = &terms.workflows {
+            command.arg("--workflows").arg(workflows).arg("--hooks").arg(directory.join("hooks.csv"));
+            command.arg("--events").arg(tables.join(EVENTS));
+            let commands = directory.join(COMMANDS);
+            command.args(
+                commands.exists().then(|| ["--commands".into(), commands.into_os_string()]).into_iter().flatten(),
+            );
+        }
         let output = command.output().context("start the judge")?;
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
         let (out, err) = (text(&output.stdout), text(&output.stderr));

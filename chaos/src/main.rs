@@ -5,13 +5,14 @@
 //!
 //! In reading order: [`tier`] (how much), [`scenarios`] (what goes wrong), [`round`] (one fleet, one data
 //! directory, many faults, one verdict), then what a round is made of: [`weir`], [`fleet`], [`proxy`],
-//! [`disk`], [`judge`]; at the end [`report`].
+//! [`hook`] and [`workflows`], [`disk`], [`judge`]; at the end [`report`].
 
 mod binaries;
 mod clock;
 mod disk;
 mod faketime;
 mod fleet;
+mod hook;
 mod judge;
 mod lanes;
 mod outcome;
@@ -24,6 +25,7 @@ mod setting;
 mod strace;
 mod tier;
 mod weir;
+mod workflows;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

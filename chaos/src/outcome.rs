@@ -28,6 +28,18 @@ pub(crate) struct Verdict {
     pub(crate) alerts_altered: u64,
     pub(crate) damaged_files: u64,
     pub(crate) log_damage: u64,
+    pub(crate) firings: u64,
+    pub(crate) requests: u64,
+    pub(crate) events: u64,
+    pub(crate) firings_missing: u64,
+    pub(crate) firings_doubled: u64,
+    pub(crate) firings_invented: u64,
+    pub(crate) firings_reordered: u64,
+    pub(crate) events_missing: u64,
+    pub(crate) events_doubled: u64,
+    pub(crate) events_invented: u64,
+    pub(crate) keys_differ: u64,
+    pub(crate) commands_missing: u64,
 }
 
 impl Verdict {
@@ -47,8 +59,34 @@ impl Verdict {
             ("alerts_altered", self.alerts_altered),
             ("damaged_files", self.damaged_files),
             ("log_damage", self.log_damage),
+            ("firings_missing", self.firings_missing),
+            ("firings_doubled", self.firings_doubled),
+            ("firings_invented", self.firings_invented),
+            ("firings_reordered", self.firings_reordered),
+            ("events_missing", self.events_missing),
+            ("events_doubled", self.events_doubled),
+            ("events_invented", self.events_invented),
+            ("keys_differ", self.keys_differ),
+            ("commands_missing", self.commands_missing),
         ];
         all.into_iter().filter(|(_, count)| *count > 0).collect()
+    }
+
+    /// What is wrong with the effects of rules.
+    pub(crate) fn wrong_effects(&self) -> u64 {
+        [
+            self.firings_missing,
+            self.firings_doubled,
+            self.firings_invented,
+            self.firings_reordered,
+            self.events_missing,
+            self.events_doubled,
+            self.events_invented,
+            self.keys_differ,
+            self.commands_missing,
+        ]
+        .iter()
+        .sum()
     }
 
     fn add(&mut self, other: &Self) {
@@ -72,6 +110,18 @@ impl Verdict {
             (&mut self.alerts_altered, other.alerts_altered),
             (&mut self.damaged_files, other.damaged_files),
             (&mut self.log_damage, other.log_damage),
+            (&mut self.firings, other.firings),
+            (&mut self.requests, other.requests),
+            (&mut self.events, other.events),
+            (&mut self.firings_missing, other.firings_missing),
+            (&mut self.firings_doubled, other.firings_doubled),
+            (&mut self.firings_invented, other.firings_invented),
+            (&mut self.firings_reordered, other.firings_reordered),
+            (&mut self.events_missing, other.events_missing),
+            (&mut self.events_doubled, other.events_doubled),
+            (&mut self.events_invented, other.events_invented),
+            (&mut self.keys_differ, other.keys_differ),
+            (&mut self.commands_missing, other.commands_missing),
         ] {
             *sum += more;
         }

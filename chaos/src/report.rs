@@ -90,6 +90,7 @@ impl Report {
     fn remarks(&self, text: &mut String) {
         text.push_str("\n## Figures, violations, and what was not run\n\n");
         for entry in &self.scenarios {
+            workflows(text, entry);
             for (name, value) in &entry.outcome.figures {
                 line(text, format_args!("- {}: {name} = {value:.3}", entry.name));
             }
@@ -119,6 +120,21 @@ fn row(text: &mut String, entry: &Entry) {
             entry.seconds
         ),
     );
+}
+
+/// What rules started, where some have steps.
+fn workflows(text: &mut String, entry: &Entry) {
+    let Verdict { firings, requests, events, .. } = entry.outcome.verdict;
+    if firings > 0 {
+        let wrong = entry.outcome.verdict.wrong_effects();
+        line(
+            text,
+            format_args!(
+                "- {}: {firings} firings judged, {requests} requests, {events} events, {wrong} effects wrong",
+                entry.name
+            ),
+        );
+    }
 }
 
 fn line(text: &mut String, words: std::fmt::Arguments<'_>) {

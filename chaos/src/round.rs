@@ -1,6 +1,7 @@
 //! A round: one fleet, one data directory, many faults, one verdict.
 
 use std::fs;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -10,15 +11,19 @@ use rand_chacha::ChaCha8Rng;
 
 use crate::clock;
 use crate::fleet::{self, Fleet};
-use crate::judge::Terms;
+use crate::judge::{self, Terms};
 use crate::outcome::Outcome;
 use crate::proxy::Proxy;
 use crate::setting::Setting;
 use crate::weir::{Launch, Weir, free_address};
+use crate::workflows::{self, Workflows};
 
 /// The rules of every round: one that fires for a fifth of one metric, in order, and one that fires rarely.
 const RULES: [(&str, &str); 2] =
     [("fifth", "metric = 'temperature' AND seq % 5 = 0"), ("shaking", "metric = 'vibration' AND value > 3.5")];
+
+/// Messages a second of a fleet that is there to listen.
+const LISTENING: f64 = 1.0;
 
 /// What a round is made of.
 #[derive(Clone, Debug)]
@@ -35,6 +40,8 @@ pub(crate) struct Plan {
     pub(crate) fleet: fleet::Plan,
     /// How the judge judges; its rules are set by the round.
     pub(crate) terms: Terms,
+    /// Rules with steps, and hooks that they call.
+    pub(crate) workflows: bool,
     /// A bug that is planted.
     pub(crate) tooth: Option<String>,
     /// It must break the promise: its violation is not announced, and its files are not kept.
@@ -52,6 +59,7 @@ impl Plan {
             data: None,
             fleet: fleet::Plan { devices: 50, rate: 5_000.0, seed, options: vec!["--reconnect-within=200ms".into()] },
             terms: Terms::default(),
+            workflows: false,
             tooth: None,
             must_break: false,
         }
@@ -69,6 +77,10 @@ pub(crate) struct Round {
     /// `None` once it has ended.
     pub(crate) proxy: Option<Proxy>,
     fleet: Fleet,
+    /// The same devices once more, which hardly send.
+    listeners: fleet::Plan,
+    /// `None` without rules that have steps.
+    pub(crate) workflows: Option<Workflows>,
     pub(crate) random: ChaCha8Rng,
     pub(crate) outcome: Outcome,
     terms: Terms,
@@ -108,25 +120,37 @@ pub(crate) fn play(
 
 impl Round {
     fn begin(setting: &Setting, plan: Plan) -> anyhow::Result<Self> {
-        let Plan { scenario, number, binary, data, fleet, mut terms, tooth, must_break: _ } = plan;
+        let Plan { scenario, number, binary, data, mut fleet, mut terms, workflows, tooth, must_break: _ } = plan;
         let name = format!("{scenario}, seed {}, round {number}", setting.seed);
         let directory = setting.directory.join(format!("{scenario}-{}-{number}", setting.seed));
         make_empty(&directory)?;
         let mut random = setting.random(scenario, number);
         terms.rules = RULES.map(|(id, when)| (id.to_owned(), when.to_owned())).to_vec();
-        let launch = Launch {
+        let environment: Vec<_> =
+            eager(&mut random).into_iter().chain(tooth.map(|name| ("WEIR_TOOTH".to_owned(), name))).collect();
+        let mut launch = Launch {
             binary,
             wrapper: Vec::new(),
             data: data.unwrap_or_else(|| directory.join("data")),
             mqtt: free_address()?,
             http: free_address()?,
             rules: write_rules(&directory, &RULES)?,
-            environment: eager(&mut random)
-                .into_iter()
-                .chain(tooth.map(|name| ("WEIR_TOOTH".to_owned(), name)))
-                .collect(),
+            environment,
             log: directory.join("weir.log"),
         };
+        let workflows =
+            workflows.then(|| Workflows::start(&directory, random.random(), fleet::commands(&setting.binaries.weir)?));
+        let workflows = workflows.transpose()?;
+        if let Some(workflows) = &workflows {
+            append(&launch.rules, &workflows.text())?;
+            launch.environment.extend(Workflows::settings());
+            terms.rules.extend(workflows.conditions());
+            terms.workflows = Some(workflows.terms().to_owned());
+            if workflows.commands() {
+                fleet.options.extend(["--commands".to_owned(), directory.join(judge::COMMANDS).display().to_string()]);
+            }
+        }
+        let listeners = fleet::Plan { rate: LISTENING, ..fleet.clone() };
         let (weir, _) = Weir::start(&launch)?;
         let proxy = Proxy::start(free_address()?, launch.mqtt, &directory.join("pubacks.csv"), random.random())?;
         let fleet = Fleet::start(&setting.binaries.weir, &fleet, proxy.address(), &directory)?;
@@ -137,6 +161,8 @@ impl Round {
             weir: Some(weir),
             proxy: Some(proxy),
             fleet,
+            listeners,
+            workflows,
             random,
             outcome: Outcome::default(),
             terms,
@@ -165,6 +191,19 @@ impl Round {
         Ok(())
     }
 
+    /// Lets what fired be done.
+    fn settle_workflows(&mut self, setting: &Setting, weir: &mut Weir) -> anyhow::Result<()> {
+        let Some(workflows) = &self.workflows else { return Ok(()) };
+        if workflows.commands() {
+            // A device that has ended gets no commands: it comes back for them.
+            let proxy = self.proxy.as_ref().context("the proxy has ended")?.address();
+            let mut listeners = Fleet::start(&setting.binaries.weir, &self.listeners, proxy, &self.directory)?;
+            workflows::settle(workflows, &self.launch.binary, weir)?;
+            listeners.finish(weir)?;
+        }
+        workflows::settle(workflows, &self.launch.binary, weir)
+    }
+
     /// Lets the fleet and Weir end well, and has the table judged.
     fn settle(&mut self, setting: &Setting) -> anyhow::Result<()> {
         if self.weir.is_none() {
@@ -172,8 +211,10 @@ impl Round {
         }
         let mut weir = self.weir.take().context("weir is dead")?;
         self.fleet.finish(&mut weir)?;
+        self.settle_workflows(setting, &mut weir)?;
         let witness = self.proxy.take().context("the proxy has ended")?.finish()?;
         weir.stop()?;
+        self.workflows.take().map_or(Ok(()), |workflows| workflows.finish(&mut self.outcome))?;
         let judgement = setting.judge.judge(&self.directory, &self.launch.data, &self.terms)?;
         let faults = judgement.verdict.faults();
         self.outcome.verdict = judgement.verdict;
@@ -213,6 +254,11 @@ pub(crate) fn write_rules(directory: &Path, rules: &[(&str, &str)]) -> anyhow::R
     fs::write(&path, rules.iter().map(rule).collect::<Vec<_>>().join("\n"))
         .with_context(|| path.display().to_string())?;
     Ok(path)
+}
+
+fn append(path: &Path, text: &str) -> anyhow::Result<()> {
+    let file = fs::OpenOptions::new().append(true).open(path);
+    file.and_then(|mut file| write!(file, "\n{text}")).with_context(|| path.display().to_string())
 }
 
 /// Copies data that are elsewhere, on a disk that goes away, beside the other files of a broken round.

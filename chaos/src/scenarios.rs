@@ -7,6 +7,7 @@ mod devices;
 mod errors;
 mod held;
 mod kills;
+mod latency;
 mod log;
 mod names;
 mod network;
@@ -15,6 +16,7 @@ mod power;
 mod stall;
 mod store;
 mod teeth;
+mod workflows;
 
 use anyhow::bail;
 
@@ -54,10 +56,20 @@ pub(crate) const ALL: &[Scenario] = &[
         about: "the order of writes, syncs and names is right for any file system",
         run: audit::run,
     },
+    Scenario {
+        name: "workflows",
+        about: "targets of rules fail in every way while the process is killed",
+        run: workflows::run,
+    },
     Scenario { name: "store", about: "the positions store is damaged between two starts", run: store::run },
     Scenario { name: "model", about: "every state that a disk may leave is opened", run: log::model },
     Scenario { name: "damage", about: "bits are flipped and files cut, everywhere", run: log::damage },
     Scenario { name: "backlog", about: "a restart with ten times the backlog takes as long", run: backlog::run },
+    Scenario {
+        name: "hook-latency",
+        about: "the time from an acknowledgement to the web request that it starts",
+        run: latency::run,
+    },
     Scenario { name: "stall", about: "tables stall for long while devices go on", run: stall::run },
     Scenario { name: "teeth", about: "planted bugs are caught", run: teeth::run },
 ];

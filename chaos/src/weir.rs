@@ -107,6 +107,11 @@ impl Weir {
         self.process.worker()
     }
 
+    /// Address of its metrics, health and API.
+    pub(crate) fn http(&self) -> SocketAddr {
+        self.http
+    }
+
     /// How it ended, if it has.
     pub(crate) fn exited(&mut self) -> anyhow::Result<Option<ExitStatus>> {
         self.process.exited()

@@ -32,7 +32,8 @@ impl Admission {
     }
 
     /// Decodes and checks a payload published to `topic`. `identity` is what the transport says; a payload
-    /// that gives one itself is believed instead.
+    /// that gives one itself is believed instead. Times that the payload does not name are those of `received_at`;
+    /// what is in the future is judged by `now`, which is later for a payload that is put back.
     ///
     /// # Errors
     /// Why the payload is refused, whole.
@@ -42,6 +43,7 @@ impl Admission {
         payload: &'a [u8],
         identity: Option<Identity>,
         received_at: Timestamp,
+        now: Timestamp,
     ) -> Result<Admitted<'a>, Rejection> {
         let mut message = formats::decode(payload, &self.template.fields(topic), received_at)?;
         message.identity = message.identity.or(identity);
@@ -50,7 +52,7 @@ impl Admission {
                 format!("message has {} readings, at most {}", message.readings.len(), limits::READINGS_PER_MESSAGE);
             return Err(Rejection::new(Reason::TooManyReadings, detail));
         }
-        let latest = received_at + self.future;
+        let latest = now + self.future;
         for (index, reading) in message.readings.iter().enumerate() {
             check(index, reading, latest)?;
         }
@@ -91,7 +93,7 @@ mod tests {
     }
 
     fn admit(payload: &str, identity: Option<Identity>) -> Result<Admitted<'_>, Rejection> {
-        admission().admit("berlin/pump-1/telemetry", payload.as_bytes(), identity, NOW)
+        admission().admit("berlin/pump-1/telemetry", payload.as_bytes(), identity, NOW, NOW)
     }
 
     #[test]
@@ -117,5 +119,17 @@ mod tests {
         let rejection = admit(r#"[{"n":"t","v":1,"t":1700000060.000001}]"#, None).unwrap_err();
         assert_eq!(rejection.reason, Reason::FutureTime);
         assert!(rejection.detail.contains("1700000060"), "{rejection}");
+    }
+
+    #[test]
+    fn what_is_put_back_has_the_times_of_its_receipt_and_is_judged_by_now() {
+        let (topic, later) = ("berlin/pump-1/telemetry", NOW + Duration::from_secs(10));
+        let time = |payload: &str| {
+            let admitted = admission().admit(topic, payload.as_bytes(), None, NOW, later);
+            admitted.map(|admitted| admitted.message().readings[0].time)
+        };
+        assert_eq!(time(r#"[{"n":"t","v":1}]"#), Ok(NOW));
+        assert_eq!(time(r#"[{"n":"t","v":1,"t":1700000070}]"#), Ok(NOW + Duration::from_secs(70)));
+        assert!(time(r#"[{"n":"t","v":1,"t":1700000071}]"#).is_err());
     }
 }

@@ -12,10 +12,11 @@ use telemetry::topic::{TemplateError, TopicTemplate};
 use tokio::sync::watch;
 
 use crate::admission::Admission;
+use crate::commands::Commands;
 use crate::config::{IngestConfig, OutOfBounds};
 use crate::intake::{CommitThread, Committer, IngestState, Intake, Unfit};
 use crate::metrics::IngestMetrics;
-use crate::mqtt::{Endpoint, Settings};
+use crate::mqtt::{Endpoint, Settings, Switchboard};
 
 /// Why the door cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -68,6 +69,7 @@ pub struct Ingest {
     address: SocketAddr,
     drain: Duration,
     intake: Intake,
+    commands: Commands,
     /// Taken by [`Ingest::stop`].
     parts: Option<Parts>,
 }
@@ -100,10 +102,13 @@ impl Ingest {
 
         let intake = Intake::new(admission, partitions, config.open_group_bytes, clock, metrics);
         let committer = Committer::new(&intake, streams).map_err(threads::<Unfit>)?;
-        let endpoint = Endpoint::start(listener, intake.clone(), settings(&config)).await.map_err(threads)?;
+        let switchboard = Arc::new(Switchboard::new(intake.metrics().command_subscriptions.clone()));
+        let commands = Commands::new(switchboard.clone(), intake.clone());
+        let endpoint =
+            Endpoint::start(listener, intake.clone(), switchboard, settings(&config)).await.map_err(threads)?;
         let committer = CommitThread::start(committer).map_err(threads)?;
         tracing::info!(%address, "mqtt endpoint listens");
-        Ok(Self { address, drain: config.drain, intake, parts: Some(Parts { endpoint, committer }) })
+        Ok(Self { address, drain: config.drain, intake, commands, parts: Some(Parts { endpoint, committer }) })
     }
 
     /// Where it listens, with the port that port 0 became.
@@ -116,6 +121,12 @@ impl Ingest {
     #[must_use]
     pub fn intake(&self) -> Intake {
         self.intake.clone()
+    }
+
+    /// The way to the connected devices.
+    #[must_use]
+    pub fn commands(&self) -> Commands {
+        self.commands.clone()
     }
 
     /// Set, once, when nothing will be acknowledged until a restart; says why.

@@ -8,10 +8,11 @@
 //!
 //! It decides what gets in, and when a sender may forget a message; it does not deduplicate, evaluate rules
 //! or write tables. In reading order: [`config`], [`admission`] (may it come in), [`intake`] (the open group
-//! and its commits; every door uses it), [`live`] (readings for those who watch), [`mqtt`] (the endpoint),
-//! [`door`] (start and stop), [`metrics`].
+//! and its commits; every door uses it), [`live`] (readings for those who watch), [`commands`] (what devices are
+//! told), [`mqtt`] (the endpoint), [`door`] (start and stop), [`metrics`].
 
 pub mod admission;
+pub mod commands;
 pub mod config;
 pub mod door;
 pub mod intake;
@@ -19,6 +20,7 @@ pub mod live;
 pub mod metrics;
 pub mod mqtt;
 
+pub use commands::{Commands, SendError};
 pub use config::IngestConfig;
 pub use door::{Ingest, StartError, StopError};
 pub use intake::{Closed, Incoming, IngestState, Intake, Receipt};

@@ -3,6 +3,8 @@
 use prometheus::{IntCounter, IntCounterVec, IntGauge, Opts, Registry};
 use telemetry::Reason;
 
+use crate::commands::OUTCOMES;
+
 /// Metrics of the door. Counters of messages and readings advance a group at a time, not one by one.
 #[derive(Clone, Debug)]
 pub struct IngestMetrics {
@@ -18,6 +20,8 @@ pub struct IngestMetrics {
     pub(crate) unacknowledged_messages: IntGauge,
     pub(crate) live_dropped: IntCounter,
     pub(crate) live_subscribers: IntGauge,
+    pub(crate) commands: IntCounterVec,
+    pub(crate) command_subscriptions: IntGauge,
 }
 
 impl IngestMetrics {
@@ -85,9 +89,23 @@ impl IngestMetrics {
                 "weir_ingest_live_subscribers",
                 "Connections subscribed to live readings",
             )?,
+            commands: labelled(
+                registry,
+                "weir_ingest_commands_total",
+                "Attempts to send a command to a device, by their outcome",
+                "outcome",
+            )?,
+            command_subscriptions: gauge(
+                registry,
+                "weir_ingest_command_subscriptions",
+                "Subscriptions to commands, with wildcards or without",
+            )?,
         };
         for reason in Reason::ALL {
             metrics.rejected.with_label_values(&[reason.as_str()]).reset();
+        }
+        for outcome in OUTCOMES {
+            metrics.commands.with_label_values(&[outcome]).reset();
         }
         for protocol in ["3.1.1", "5"] {
             metrics.connections_total.with_label_values(&[protocol]).reset();
@@ -128,6 +146,7 @@ mod tests {
         };
         assert_eq!(series("weir_ingest_rejected_messages_total"), Reason::ALL.len());
         assert_eq!(series("weir_ingest_connections_total"), 2);
+        assert_eq!(series("weir_ingest_commands_total"), OUTCOMES.len());
         assert!(families.iter().all(|family| family.name().starts_with("weir_ingest_")));
     }
 }

@@ -10,10 +10,9 @@ use arrow::compute::take;
 use arrow::datatypes::{DataType, Int32Type};
 use arrow::error::ArrowError;
 use telemetry::schema::{self, reading};
-use twox_hash::xxhash3_128;
 
-use crate::evaluation::count;
 use crate::fired::{Fired, InOrder};
+use crate::keys::Keys;
 use crate::readings::Readings;
 use crate::rules::Rule;
 
@@ -44,7 +43,7 @@ pub(crate) struct Alerts<'a> {
     batch: &'a RecordBatch,
     source: SourceRecord,
     fired: InOrder<'a>,
-    identities: Identities<'a>,
+    keys: Keys<'a>,
     /// Index of the next alert among all of the record of readings.
     next: usize,
     record_bytes: usize,
@@ -60,8 +59,8 @@ impl<'a> Alerts<'a> {
         fired: InOrder<'a>,
         record_bytes: usize,
     ) -> Self {
-        let identities = Identities::new(readings, source);
-        Self { rules, readings, batch, source, fired, identities, next: 0, record_bytes }
+        let keys = Keys::new(readings);
+        Self { rules, readings, batch, source, fired, keys, next: 0, record_bytes }
     }
 
     /// As many of the next alerts as there is room for, but at least one.
@@ -76,7 +75,7 @@ impl<'a> Alerts<'a> {
                 if bytes > self.record_bytes && !rows.is_empty() {
                     break;
                 }
-                texts.push(&self.identities.alert_id(rule.id(), row), rule, &message);
+                texts.push(&self.keys.run_id(rule, row).to_string(), rule, &message);
                 rows.push(u32::try_from(row).map_err(out_of_range)?);
             }
             self.fired.advance();
@@ -132,7 +131,7 @@ impl Texts {
     }
 }
 
-fn out_of_range(error: std::num::TryFromIntError) -> ArrowError {
+pub(crate) fn out_of_range(error: impl std::fmt::Display) -> ArrowError {
     ArrowError::InvalidArgumentError(format!("partition, offset, row or index out of range: {error}"))
 }
 
@@ -151,56 +150,6 @@ fn take_compact(column: &ArrayRef, rows: &UInt32Array) -> Result<ArrayRef, Arrow
         }
         _ => Ok(taken),
     }
-}
-
-/// Makes ids of alerts: what fired on which reading, as 128 bits.
-///
-/// Readings whose device gives boot and sequence number are named by those, so that the id is the same
-/// wherever the reading is stored. Others are named by their record and their index among such readings of
-/// it: deduplication never takes these out, so the index is the same on a replay.
-#[derive(Debug)]
-struct Identities<'a> {
-    readings: &'a Readings<'a>,
-    source: SourceRecord,
-    /// Readings without identity before `counted_to`.
-    unnamed: u64,
-    counted_to: usize,
-    encoded: Vec<u8>,
-}
-
-impl<'a> Identities<'a> {
-    fn new(readings: &'a Readings<'a>, source: SourceRecord) -> Self {
-        Self { readings, source, unnamed: 0, counted_to: 0, encoded: Vec::new() }
-    }
-
-    /// The id for `rule` on `row`; rows come in ascending order.
-    fn alert_id(&mut self, rule: &str, row: usize) -> String {
-        self.encoded.clear();
-        push_text(&mut self.encoded, rule);
-        if let Some((boot, seq, index)) = self.readings.identity(row) {
-            self.encoded.push(1);
-            push_text(&mut self.encoded, self.readings.device_id(row));
-            self.encoded.extend_from_slice(&boot.to_le_bytes());
-            self.encoded.extend_from_slice(&seq.to_le_bytes());
-            self.encoded.extend_from_slice(&index.to_le_bytes());
-        } else {
-            while self.counted_to < row {
-                self.unnamed += u64::from(self.readings.identity(self.counted_to).is_none());
-                self.counted_to += 1;
-            }
-            self.encoded.push(0);
-            self.encoded.extend_from_slice(&self.source.partition.to_le_bytes());
-            self.encoded.extend_from_slice(&self.source.offset.to_le_bytes());
-            self.encoded.extend_from_slice(&self.unnamed.to_le_bytes());
-        }
-        format!("{:032x}", xxhash3_128::Hasher::oneshot(&self.encoded))
-    }
-}
-
-/// Length first: two texts in a row are never taken for two others.
-fn push_text(encoded: &mut Vec<u8>, text: &str) {
-    encoded.extend_from_slice(&count(text.len()).to_le_bytes());
-    encoded.extend_from_slice(text.as_bytes());
 }
 
 #[cfg(test)]

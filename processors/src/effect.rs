@@ -1,54 +1,49 @@
-//! The consumer of readings that appends alerts.
+//! The consumer of readings that appends alerts, firings, and dead letters of rules.
 
-use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use arrow::array::RecordBatch;
 use async_trait::async_trait;
-use futures::FutureExt;
 use streams::consume::{Delivered, Effect, EffectError, Passed};
-use streams::faults::{Point, point};
-use streams::{Append, AppendError, Partition, StreamName, Streams, Ticket};
+use streams::{Append, Partition, StreamName, Streams};
 use telemetry::{Clock, ipc, schema};
+use tokio::sync::watch;
 
-use crate::evaluation::{Evaluation, count};
+use crate::evaluation::Evaluation;
 use crate::limits;
 use crate::metrics::{RuleCounters, RulesMetrics};
+use crate::outbox::Outbox;
 use crate::rules::RuleSet;
 
 /// How long the position may stay behind what was evaluated, unless configured: what a crash makes us
 /// evaluate again is cheap.
 const FLUSH_EVERY: Duration = Duration::from_secs(1);
-/// First and longest pause before an append is tried again on full streams.
-const FULL_PAUSE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
 
-/// Evaluates rules on readings and appends what fires to the stream `alerts`, to the partition that the
-/// readings came from.
+/// Evaluates rules on readings, and appends what fires to the streams `alerts` and `workflows`, to the partition that
+/// the readings came from, and readings on which a rule fails to partition 0 of `workflow_dead_letters`.
 ///
 /// No alert is ever left out: those of one record of readings are as many records of alerts as they need, each
-/// built when there is room for it. Records of alerts are appended in the order of the readings: at most one
-/// group is in flight, so that no group is refused while a later one is written. After a crash some are
-/// appended again; readers know them by `source_offset` and `source_index` ([`Evaluation::alerts`]).
+/// built when there is room for it. Records are appended in the order of the readings, at most one group at a time.
+/// After a crash some are appended again; readers know alerts and firings by `source_offset` and `source_index`
+/// ([`Evaluation::alerts`]). A dead letter may then be there twice.
+///
+/// Rules that come through the watch are used from the next record on: no record is evaluated by two sets.
 ///
 /// While the streams are full it waits, and its position stands still. So the quota must leave room for
 /// alerts: if readings that rules have not passed fill all of it, nothing can be deleted and nothing appended.
 pub struct RulesEffect {
+    source: watch::Receiver<Arc<RuleSet>>,
     rules: Arc<RuleSet>,
-    streams: Arc<dyn Streams>,
     clock: Arc<dyn Clock>,
     metrics: RulesMetrics,
     counters: Vec<Counted>,
-    encoder: ipc::Encoder,
+    encoders: Encoders,
     flush_every: Duration,
-    /// Most bytes of a record, and of a group.
+    /// Most bytes that the streams take in one record.
     record_bytes: usize,
-    group_bytes: usize,
-    /// Encoded alerts behind the group in flight.
-    pending: VecDeque<Append>,
-    pending_bytes: usize,
-    in_flight: Option<Group>,
+    outbox: Outbox,
     /// Records applied since the last flush, and when the first of them was.
     applied: usize,
     oldest: Option<Duration>,
@@ -61,46 +56,42 @@ struct Counted {
     complained: bool,
 }
 
-/// What was submitted and is not durable yet. The records are kept, cheaply, for the case that they are
-/// refused.
-struct Group {
-    records: Vec<Append>,
-    ticket: Ticket,
-}
-
 impl fmt::Debug for RulesEffect {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RulesEffect")
             .field("rules", &self.rules.rules().len())
-            .field("pending", &self.pending.len())
-            .field("in_flight", &self.in_flight.as_ref().map(|group| group.records.len()))
+            .field("outbox", &self.outbox)
             .finish_non_exhaustive()
     }
 }
 
 impl RulesEffect {
-    /// An effect of `rules` on `streams`, which have a stream `alerts` with at least as many partitions as
-    /// the source. It flushes after 1 s, and appends at most [`limits::APPEND_BYTES`] at once.
+    /// An effect of the rules in `source` on `streams`, which have the streams `alerts` and `workflows` with at least
+    /// as many partitions as the source, and `workflow_dead_letters`. It flushes after 1 s, and appends at most
+    /// [`limits::APPEND_BYTES`] at once.
     ///
     /// # Panics
-    /// Never: the schema of alerts can be encoded.
+    /// Never: the schemas can be encoded.
     #[must_use]
-    pub fn new(rules: Arc<RuleSet>, streams: Arc<dyn Streams>, metrics: RulesMetrics, clock: Arc<dyn Clock>) -> Self {
-        let counters =
-            rules.rules().iter().map(|rule| Counted { counters: metrics.of(rule.id()), complained: false }).collect();
+    pub fn new(
+        mut source: watch::Receiver<Arc<RuleSet>>,
+        streams: Arc<dyn Streams>,
+        metrics: RulesMetrics,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        let rules = source.borrow_and_update().clone();
+        let counters = counters(&rules, &metrics);
+        let outbox = Outbox::new(streams, metrics.waits.clone(), limits::APPEND_BYTES.min(limits::PENDING_BYTES));
         Self {
+            source,
             rules,
-            streams,
             clock,
             metrics,
             counters,
-            encoder: ipc::Encoder::new(schema::alerts_stream()).expect("the schema of alerts can be encoded"),
+            encoders: Encoders::new(),
             flush_every: FLUSH_EVERY,
-            record_bytes: limits::APPEND_BYTES.min(limits::ALERT_BYTES_PER_RECORD),
-            group_bytes: limits::APPEND_BYTES.min(limits::PENDING_BYTES),
-            pending: VecDeque::new(),
-            pending_bytes: 0,
-            in_flight: None,
+            record_bytes: limits::APPEND_BYTES,
+            outbox,
             applied: 0,
             oldest: None,
         }
@@ -117,131 +108,110 @@ impl RulesEffect {
     /// uses at most [`limits::ALERT_BYTES_PER_RECORD`] and [`limits::PENDING_BYTES`] of it.
     ///
     /// Smaller records cost more appends and nothing else: the same alerts arrive, and `bytes` may change
-    /// between two runs. With less than an alert with its longest texts needs, 16 KiB, streams may refuse a
-    /// record; that is an error of [`Effect::apply`] or of the flush, and so is `bytes` above what they take.
+    /// between two runs. With less than an alert with its longest texts needs, 16 KiB, or where rules have steps a
+    /// firing, 130 KiB, streams may refuse a record; that is an error of [`Effect::apply`] or of the flush, and so is
+    /// `bytes` above what they take.
     #[must_use]
     pub fn append_bytes(mut self, bytes: usize) -> Self {
-        self.record_bytes = bytes.min(limits::ALERT_BYTES_PER_RECORD);
-        self.group_bytes = bytes.min(limits::PENDING_BYTES);
+        self.record_bytes = bytes;
+        self.outbox.limit(bytes.min(limits::PENDING_BYTES));
         self
     }
 
-    fn observe(&mut self, rows: usize, evaluation: &Evaluation<'_>) {
+    /// Takes the newest rules, if there are newer ones.
+    fn refresh(&mut self) {
+        if !self.source.has_changed().unwrap_or(false) {
+            return;
+        }
+        let rules = self.source.borrow_and_update().clone();
+        let kept = |id: &str| rules.rules().iter().any(|rule| rule.id() == id);
+        for gone in self.rules.rules().iter().filter(|rule| !kept(rule.id())) {
+            self.metrics.remove(gone.id());
+        }
+        self.counters = counters(&rules, &self.metrics);
+        tracing::info!(rules = rules.rules().len(), before = self.rules.rules().len(), "rules changed");
+        self.rules = rules;
+    }
+
+    fn observe(&mut self, evaluation: &Evaluation<'_>) {
         for ((rule, counted), outcome) in self.rules.rules().iter().zip(&mut self.counters).zip(&evaluation.rules) {
-            counted.counters.evaluations.inc_by(count(rows));
-            counted.counters.matches.inc_by(outcome.matches);
-            counted.counters.errors.inc_by(outcome.errors);
+            counted.counters.evaluations.inc_by(outcome.evaluated);
+            if outcome.matches > 0 {
+                counted.counters.matches.inc_by(outcome.matches);
+            }
+            if outcome.errors > 0 {
+                counted.counters.errors.inc_by(outcome.errors);
+            }
             if let Some(error) = outcome.first_error.as_deref().filter(|_| !counted.complained) {
                 counted.complained = true;
                 tracing::warn!(rule = rule.id(), rows = outcome.errors, error, "rule failed on readings");
             }
         }
     }
+}
 
-    /// Puts a record of alerts behind all others; waits for the group in flight if there is no room.
-    async fn queue(&mut self, append: Append) -> Result<(), EffectError> {
-        let bytes = self.pending_bytes + append.payload.len();
-        if self.pending.len() >= limits::PENDING_RECORDS || bytes > self.group_bytes {
-            self.land().await?;
-            self.advance().await?;
-        }
-        self.pending_bytes += append.payload.len();
-        self.pending.push_back(append);
-        Ok(())
-    }
+/// Counters of all `rules`, from zero on where they are new.
+fn counters(rules: &RuleSet, metrics: &RulesMetrics) -> Vec<Counted> {
+    metrics.loaded.set(i64::try_from(rules.rules().len()).unwrap_or(i64::MAX));
+    let counted = |id: &str| Counted { counters: metrics.of(id), complained: false };
+    rules.rules().iter().map(|rule| counted(rule.id())).collect()
+}
 
-    fn encode(&mut self, partition: u32, alerts: &RecordBatch) -> Result<Append, EffectError> {
-        let payload = self.encoder.encode(alerts).map_err(|error| EffectError::new("encoding alerts", error))?;
-        let rows = u32::try_from(alerts.num_rows()).map_err(|error| EffectError::new("counting alerts", error))?;
-        Ok(Append { to: Partition::new(StreamName::alerts(), partition), rows, payload })
-    }
+/// Records of the three streams.
+#[derive(Debug)]
+struct Encoders {
+    alerts: ipc::Encoder,
+    firings: ipc::Encoder,
+    letters: ipc::Encoder,
+}
 
-    /// Submits what is pending if nothing is in flight. Never waits for durability.
-    async fn advance(&mut self) -> Result<(), EffectError> {
-        if let Some(group) = &mut self.in_flight {
-            match (&mut group.ticket).now_or_never() {
-                None => return Ok(()),
-                Some(result) => self.settle(result).await?,
-            }
-        }
-        if self.in_flight.is_none() && !self.pending.is_empty() {
-            self.pending_bytes = 0;
-            let records = Vec::from(std::mem::take(&mut self.pending));
-            self.submit(records).await?;
-        }
-        Ok(())
-    }
-
-    /// Waits until the group in flight is durable.
-    async fn land(&mut self) -> Result<(), EffectError> {
-        while let Some(group) = &mut self.in_flight {
-            let result = (&mut group.ticket).await;
-            self.settle(result).await?;
-        }
-        Ok(())
-    }
-
-    /// Takes the outcome of the group in flight, and submits it again if the streams were full.
-    async fn settle(&mut self, result: Result<Vec<u64>, AppendError>) -> Result<(), EffectError> {
-        let Some(group) = self.in_flight.take() else { return Ok(()) };
-        match result {
-            Ok(_) => {
-                point(Point::AlertsAppended);
-                Ok(())
-            }
-            Err(AppendError::Full { used, quota }) => {
-                self.metrics.waits.inc();
-                tracing::warn!(used, quota, "streams are full, alerts wait");
-                tokio::time::sleep(FULL_PAUSE.0).await;
-                self.submit(group.records).await
-            }
-            Err(error) => Err(failed(error)),
-        }
-    }
-
-    /// Puts `records` in flight; waits while the streams are full, because a lost alert cannot be made up.
-    async fn submit(&mut self, records: Vec<Append>) -> Result<(), EffectError> {
-        point(Point::AlertsAppend);
-        let (mut pause, longest) = FULL_PAUSE;
-        loop {
-            match self.streams.submit(records.clone()).await {
-                Ok(ticket) => {
-                    self.in_flight = Some(Group { records, ticket });
-                    return Ok(());
-                }
-                Err(AppendError::Full { used, quota }) => {
-                    self.metrics.waits.inc();
-                    tracing::warn!(used, quota, "streams are full, alerts wait");
-                    tokio::time::sleep(pause).await;
-                    pause = (pause * 2).min(longest);
-                }
-                Err(error) => return Err(failed(error)),
-            }
+impl Encoders {
+    fn new() -> Self {
+        let encoder = |schema| ipc::Encoder::new(schema).expect("the schemas of streams can be encoded");
+        Self {
+            alerts: encoder(schema::alerts_stream()),
+            firings: encoder(schema::workflows()),
+            letters: encoder(schema::dead_letters()),
         }
     }
 }
 
-fn failed(error: AppendError) -> EffectError {
-    EffectError::new("appending to the stream alerts", error)
+fn encode(encoder: &mut ipc::Encoder, to: Partition, batch: &RecordBatch) -> Result<Append, EffectError> {
+    let payload = encoder.encode(batch).map_err(|error| EffectError::new("encoding what fired", error))?;
+    let rows = u32::try_from(batch.num_rows()).map_err(|error| EffectError::new("counting what fired", error))?;
+    Ok(Append { to, rows, payload })
 }
 
 #[async_trait]
 impl Effect for RulesEffect {
     async fn apply(&mut self, delivered: Delivered) -> Result<(), EffectError> {
+        self.refresh();
         let Delivered { partition, offset, batch, .. } = delivered;
         let begun = self.clock.monotonic();
         let rules = self.rules.clone();
         let failed = |error| EffectError::new(format!("evaluating rules on readings/{partition} at {offset}"), error);
         let evaluation = rules.evaluate(partition, offset, &batch).map_err(failed)?;
         self.metrics.seconds.observe(self.clock.monotonic().saturating_sub(begun).as_secs_f64());
-        self.observe(batch.num_rows(), &evaluation);
+        self.observe(&evaluation);
         self.applied += 1;
         self.oldest.get_or_insert(begun);
-        for alerts in evaluation.alerts(self.record_bytes) {
-            let append = self.encode(partition, &alerts.map_err(failed)?)?;
-            self.queue(append).await?;
+        // Firings first: somebody waits for what they start.
+        for firings in evaluation.firings(self.record_bytes.min(limits::FIRING_BYTES_PER_RECORD)) {
+            let to = Partition::new(StreamName::workflows(), partition);
+            let append = encode(&mut self.encoders.firings, to, &firings.map_err(failed)?)?;
+            self.outbox.push(append).await?;
         }
-        self.advance().await
+        for alerts in evaluation.alerts(self.record_bytes.min(limits::ALERT_BYTES_PER_RECORD)) {
+            let to = Partition::new(StreamName::alerts(), partition);
+            let append = encode(&mut self.encoders.alerts, to, &alerts.map_err(failed)?)?;
+            self.outbox.push(append).await?;
+        }
+        for letters in evaluation.letters(self.record_bytes.min(limits::ALERT_BYTES_PER_RECORD)) {
+            let to = Partition::new(StreamName::workflow_dead_letters(), 0);
+            let append = encode(&mut self.encoders.letters, to, &letters)?;
+            self.outbox.push(append).await?;
+        }
+        self.outbox.advance().await
     }
 
     fn wants_flush(&self, now: Duration) -> bool {
@@ -250,9 +220,9 @@ impl Effect for RulesEffect {
     }
 
     async fn flush(&mut self, _passed: &[Passed]) -> Result<(), EffectError> {
-        while self.in_flight.is_some() || !self.pending.is_empty() {
-            self.land().await?;
-            self.advance().await?;
+        while !self.outbox.is_empty() {
+            self.outbox.land().await?;
+            self.outbox.advance().await?;
         }
         self.applied = 0;
         self.oldest = None;

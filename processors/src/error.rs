@@ -32,7 +32,7 @@ pub struct RuleProblem {
     pub column: usize,
     /// What is wrong, for a person.
     pub problem: String,
-    /// The line, or the part of a long line that holds the mistake.
+    /// The line, or the part of a long line that holds the mistake; empty where the line may hold a secret.
     pub excerpt: String,
     /// Where the mistake is in `excerpt`: characters before it, and its length in characters.
     pub mark: (usize, usize),
@@ -43,6 +43,9 @@ impl fmt::Display for RuleProblem {
         write!(f, "{}:{}:{}: ", self.origin, self.line, self.column)?;
         if let Some(rule) = &self.rule {
             write!(f, "rule `{rule}`: ")?;
+        }
+        if self.excerpt.is_empty() {
+            return f.write_str(&self.problem);
         }
         let number = self.line.to_string();
         let margin = " ".repeat(number.len());

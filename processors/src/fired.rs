@@ -18,18 +18,20 @@ pub(crate) struct Fired {
 /// What fired, by reading, then by rule. Its memory is that of the rules, not of what fired.
 #[derive(Debug)]
 pub(crate) struct InOrder<'a> {
-    /// Rows that are not in `heads` yet, by rule.
-    rest: Vec<BitIndexIterator<'a>>,
+    /// Rules that fired, ascending, and their rows that are not in `heads` yet.
+    rest: Vec<(usize, BitIndexIterator<'a>)>,
     /// The next row of each rule that has one.
     heads: BinaryHeap<Reverse<Fired>>,
 }
 
 impl<'a> InOrder<'a> {
-    /// Merges the rows on which each rule fired, in the order of the rules.
-    pub(crate) fn new(by_rule: &'a [BooleanBuffer]) -> Self {
-        let mut rest: Vec<_> = by_rule.iter().map(BooleanBuffer::set_indices).collect();
-        let first = |(rule, rows): (usize, &mut BitIndexIterator<'_>)| Some(Reverse(Fired { row: rows.next()?, rule }));
-        let heads = rest.iter_mut().enumerate().filter_map(first).collect();
+    /// Merges the rows on which rules fired; the rules come in ascending order.
+    pub(crate) fn new(by_rule: impl Iterator<Item = &'a (usize, BooleanBuffer)>) -> Self {
+        let mut rest: Vec<_> = by_rule.map(|(rule, rows)| (*rule, rows.set_indices())).collect();
+        let first = |(rule, rows): &mut (usize, BitIndexIterator<'_>)| {
+            Some(Reverse(Fired { row: rows.next()?, rule: *rule }))
+        };
+        let heads = rest.iter_mut().filter_map(first).collect();
         Self { rest, heads }
     }
 
@@ -41,7 +43,9 @@ impl<'a> InOrder<'a> {
     /// Goes on to the one behind.
     pub(crate) fn advance(&mut self) {
         let Some(Reverse(Fired { rule, .. })) = self.heads.pop() else { return };
-        if let Some(row) = self.rest.get_mut(rule).and_then(Iterator::next) {
+        let place = self.rest.binary_search_by_key(&rule, |(rule, _)| *rule).ok();
+        let rows = place.and_then(|place| self.rest.get_mut(place));
+        if let Some(row) = rows.and_then(|(_, rows)| rows.next()) {
             self.heads.push(Reverse(Fired { row, rule }));
         }
     }
@@ -58,14 +62,16 @@ mod tests {
         fn all_that_fired_comes_once_by_reading_then_by_rule(
             by_rule in prop::collection::vec(prop::collection::vec(any::<bool>(), 100), 0..5),
         ) {
-            let by_rule: Vec<BooleanBuffer> = by_rule.into_iter().map(BooleanBuffer::from).collect();
+            // Not all rules fired: each second one here.
+            let by_rule: Vec<(usize, BooleanBuffer)> =
+                (0..).zip(by_rule).map(|(at, rows)| (2 * at, BooleanBuffer::from(rows))).collect();
             let mut expected = Vec::new();
             for row in 0..100 {
-                for (rule, _) in by_rule.iter().enumerate().filter(|(_, rows)| rows.value(row)) {
-                    expected.push(Fired { row, rule });
+                for (rule, _) in by_rule.iter().filter(|(_, rows)| rows.value(row)) {
+                    expected.push(Fired { row, rule: *rule });
                 }
             }
-            let mut merged = InOrder::new(&by_rule);
+            let mut merged = InOrder::new(by_rule.iter());
             let mut found = Vec::new();
             while let Some(fired) = merged.peek() {
                 found.push(fired);

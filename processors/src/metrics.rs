@@ -1,6 +1,6 @@
 //! Metrics of rules. The label `rule` is closed by the rule file.
 
-use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, Opts, Registry};
+use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry};
 
 /// What rules show.
 #[derive(Clone, Debug)]
@@ -9,6 +9,7 @@ pub struct RulesMetrics {
     pub(crate) matches: IntCounterVec,
     pub(crate) errors: IntCounterVec,
     pub(crate) waits: IntCounter,
+    pub(crate) loaded: IntGauge,
     pub(crate) seconds: Histogram,
 }
 
@@ -33,13 +34,16 @@ impl RulesMetrics {
                 .buckets(prometheus::exponential_buckets(0.000_01, 4.0, 10)?),
         )?;
         registry.register(Box::new(seconds.clone()))?;
+        let loaded = IntGauge::new("weir_rules_loaded", "Rules that readings are evaluated by")?;
+        registry.register(Box::new(loaded.clone()))?;
         Ok(Self {
-            evaluations: by_rule("weir_rules_evaluations_total", "Readings the rule was evaluated on")?,
-            matches: by_rule("weir_rules_matches_total", "Readings the rule fired on")?,
-            errors: by_rule("weir_rules_errors_total", "Readings the expression of the rule failed on")?,
+            loaded,
+            evaluations: by_rule("weir_rules_evaluations_total", "Readings (of a rule over messages: messages with its metrics) the rule was evaluated on")?,
+            matches: by_rule("weir_rules_matches_total", "Readings or messages the rule fired on")?,
+            errors: by_rule("weir_rules_errors_total", "Readings or messages the expression of the rule failed on")?,
             waits: single(
                 "weir_rules_append_waits_total",
-                "Times an append of alerts was refused because the streams were full, and waited",
+                "Times an append of what fired was refused because the streams were full, and waited",
             )?,
             seconds,
         })
@@ -61,6 +65,14 @@ impl RulesMetrics {
             evaluations: self.evaluations.with_label_values(&[rule]),
             matches: self.matches.with_label_values(&[rule]),
             errors: self.errors.with_label_values(&[rule]),
+        }
+    }
+
+    /// Shows `rule` no longer.
+    pub(crate) fn remove(&self, rule: &str) {
+        for counter in [&self.evaluations, &self.matches, &self.errors] {
+            // The only error is that it was not shown.
+            drop(counter.remove_label_values(&[rule]));
         }
     }
 }

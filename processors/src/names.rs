@@ -1,13 +1,15 @@
-//! What an expression may mention: columns and functions that exist, one reading, a bounded depth.
+//! What an expression may mention: columns and functions that exist, one reading or message, a bounded depth.
 //!
 //! Checked on the syntax tree, because it still knows where in the text each name stands.
 
+use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
 use datafusion_sql::sqlparser::ast::{
     Expr, Function, FunctionArguments, Ident, ObjectName, Query, Spanned, Visit, Visitor,
 };
 use datafusion_sql::sqlparser::tokenizer::Span;
+use telemetry::schema::reading;
 
 use crate::functions::{self, Known};
 use crate::limits;
@@ -25,10 +27,28 @@ impl Fault {
     }
 }
 
-/// Checks every name in `expression` against `columns` and the functions of rules.
-pub(crate) fn check(expression: &Expr, columns: &[&str]) -> Result<(), Fault> {
-    match expression.visit(&mut Checker { columns, depth: 0 }) {
-        ControlFlow::Continue(()) => Ok(()),
+/// Columns of a reading that are those of its message too, as an expression over messages may name them.
+pub(crate) const MESSAGE_COLUMNS: [usize; 6] =
+    [reading::DEVICE_ID, reading::SITE, reading::TIME, reading::RECEIVED_AT, reading::BOOT, reading::SEQ];
+
+/// Checks every name in an expression over one reading against `columns` and the functions of rules.
+pub(crate) fn check_reading(expression: &Expr, columns: &[&str]) -> Result<(), Fault> {
+    visit(expression, Checker { columns, sees: "reading", metrics: None, depth: 0 }).map(drop)
+}
+
+/// Checks every name in an expression over one message likewise. What is no column is a metric; they are returned in
+/// order of name, at least one.
+pub(crate) fn check_message(expression: &Expr, columns: &[&str]) -> Result<Vec<String>, Fault> {
+    let metrics = visit(expression, Checker { columns, sees: "message", metrics: Some(BTreeSet::new()), depth: 0 })?;
+    if metrics.is_empty() {
+        return Err(Fault::new("the expression names no metric; a rule over messages needs one", None));
+    }
+    Ok(metrics.into_iter().collect())
+}
+
+fn visit(expression: &Expr, mut checker: Checker<'_>) -> Result<BTreeSet<String>, Fault> {
+    match expression.visit(&mut checker) {
+        ControlFlow::Continue(()) => Ok(checker.metrics.unwrap_or_default()),
         ControlFlow::Break(fault) => Err(fault),
     }
 }
@@ -48,6 +68,10 @@ pub(crate) fn suggestion<'a>(name: &str, candidates: impl IntoIterator<Item = &'
 
 struct Checker<'a> {
     columns: &'a [&'a str],
+    /// What a rule of this kind sees one of.
+    sees: &'static str,
+    /// The metrics named so far, if other names than columns are metrics.
+    metrics: Option<BTreeSet<String>>,
     depth: usize,
 }
 
@@ -55,7 +79,8 @@ impl Visitor for Checker<'_> {
     type Break = Fault;
 
     fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<Fault> {
-        ControlFlow::Break(Fault::new("subqueries are refused: a rule sees one reading at a time", query.span()))
+        let problem = format!("subqueries are refused: a rule sees one {} at a time", self.sees);
+        ControlFlow::Break(Fault::new(problem, query.span()))
     }
 
     fn pre_visit_expr(&mut self, expression: &Expr) -> ControlFlow<Fault> {
@@ -64,12 +89,13 @@ impl Visitor for Checker<'_> {
             return ControlFlow::Break(Fault::new(too_deep(limits::EXPRESSION_DEPTH), None));
         }
         let checked = match expression {
-            Expr::Identifier(name) => self.check_column(name),
-            Expr::CompoundIdentifier(names) => Err(Fault::new(
-                format!("`{expression}`: columns of a reading have no prefix"),
-                names.first().map(|name| name.span),
-            )),
-            Expr::Function(function) => check_function(function),
+            Expr::Identifier(name) => self.check_name(name),
+            Expr::CompoundIdentifier(names) => {
+                let quotes = if self.metrics.is_some() { "; a metric of that name stands in double quotes" } else { "" };
+                let problem = format!("`{expression}`: columns of a {} have no prefix{quotes}", self.sees);
+                Err(Fault::new(problem, names.first().map(|name| name.span)))
+            }
+            Expr::Function(function) => check_function(function, self.sees),
             _ => Ok(()),
         };
         match checked {
@@ -85,12 +111,19 @@ impl Visitor for Checker<'_> {
 }
 
 impl Checker<'_> {
-    fn check_column(&self, ident: &Ident) -> Result<(), Fault> {
+    fn check_name(&mut self, ident: &Ident) -> Result<(), Fault> {
         let name = normal(ident);
         if self.columns.contains(&name.as_str()) {
             return Ok(());
         }
-        let hint = match (suggestion(&name, self.columns.iter().copied()), ident.quote_style) {
+        match &mut self.metrics {
+            Some(metrics) => check_metric(metrics, name, ident),
+            None => self.unknown_column(&name, ident),
+        }
+    }
+
+    fn unknown_column(&self, name: &str, ident: &Ident) -> Result<(), Fault> {
+        let hint = match (suggestion(name, self.columns.iter().copied()), ident.quote_style) {
             (hint, None) => hint,
             (hint, Some(_)) => format!("{hint} (text is written in single quotes: '{name}')"),
         };
@@ -99,12 +132,35 @@ impl Checker<'_> {
     }
 }
 
-fn check_function(function: &Function) -> Result<(), Fault> {
+/// Names of columns of a reading and its record that are none of a message.
+const OF_READINGS: [&str; 6] = ["metric", "value", "value_bool", "value_text", "unit", "row"];
+
+fn check_metric(metrics: &mut BTreeSet<String>, name: String, ident: &Ident) -> Result<(), Fault> {
+    if ident.quote_style.is_none() && OF_READINGS.contains(&name.as_str()) {
+        let problem = format!(
+            "`{name}` is a column of one reading, and this rule is over messages; name the metrics themselves, as in \
+             temperature > 80 (a metric called so is written \"{name}\")"
+        );
+        return Err(Fault::new(problem, ident.span));
+    }
+    let bytes = telemetry::limits::METRIC_BYTES;
+    if name.is_empty() || name.len() > bytes {
+        return Err(Fault::new(format!("the name of a metric has 1 to {bytes} bytes, this one {}", name.len()), ident.span));
+    }
+    metrics.insert(name);
+    if metrics.len() > limits::METRICS_PER_RULE {
+        let problem = format!("the expression names more than {} metrics", limits::METRICS_PER_RULE);
+        return Err(Fault::new(problem, ident.span));
+    }
+    Ok(())
+}
+
+fn check_function(function: &Function, sees: &str) -> Result<(), Fault> {
     let Function { name, parameters, args, filter, null_treatment, over, within_group, .. } = function;
     let at = name.span();
     let lower = function_name(name);
     if over.is_some() {
-        return Err(Fault::new("window functions are refused: a rule sees one reading at a time", at));
+        return Err(Fault::new(format!("window functions are refused: a rule sees one {sees} at a time"), at));
     }
     match functions::all().know(&lower) {
         Known::Function => {}
@@ -114,7 +170,7 @@ fn check_function(function: &Function) -> Result<(), Fault> {
             return Err(Fault::new(format!("function `{lower}` is refused: {why}"), at));
         }
         Known::OverRows => {
-            let why = "aggregate and window functions are refused: a rule sees one reading at a time";
+            let why = format!("aggregate and window functions are refused: a rule sees one {sees} at a time");
             return Err(Fault::new(format!("function `{lower}`: {why}"), at));
         }
         Known::Nothing => {
@@ -149,6 +205,6 @@ fn function_name(name: &ObjectName) -> String {
 }
 
 /// A name as SQL means it: lower case unless quoted.
-fn normal(ident: &Ident) -> String {
+pub(crate) fn normal(ident: &Ident) -> String {
     if ident.quote_style.is_some() { ident.value.clone() } else { ident.value.to_ascii_lowercase() }
 }

@@ -14,9 +14,38 @@ pub(crate) struct Source<'a> {
     pub(crate) text: &'a str,
 }
 
+/// What of the file is shown with a mistake. Errors go to logs, and a rule file may hold what should not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Shown {
+    /// The line.
+    Line,
+    /// What is marked in it.
+    Mark,
+    /// Its place alone.
+    Nothing,
+}
+
 impl Source<'_> {
     /// The mistake at the bytes `span` of the file.
-    pub(crate) fn problem(&self, span: Range<usize>, rule: Option<&str>, problem: String) -> Box<RuleProblem> {
+    pub(crate) fn problem(
+        &self,
+        span: Range<usize>,
+        rule: Option<&str>,
+        problem: String,
+        shown: Shown,
+    ) -> Box<RuleProblem> {
+        let mut located = self.locate(span, rule, problem);
+        let (before, length) = located.mark;
+        located.excerpt = match shown {
+            Shown::Line => return located,
+            Shown::Mark => located.excerpt.chars().skip(before).take(length).collect(),
+            Shown::Nothing => String::new(),
+        };
+        located.mark = (0, located.excerpt.chars().count());
+        located
+    }
+
+    fn locate(&self, span: Range<usize>, rule: Option<&str>, problem: String) -> Box<RuleProblem> {
         let start = floor_char_boundary(self.text, span.start);
         let before = self.text.get(..start).unwrap_or_default();
         let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
@@ -37,6 +66,15 @@ impl Source<'_> {
             mark: (column - skipped, length.min(shown.saturating_sub(column - skipped))),
             excerpt,
         })
+    }
+
+    /// Whether byte `at` is in a line that sets a secret or headers.
+    pub(crate) fn may_hold_secret(&self, at: usize) -> bool {
+        let before = self.text.get(..floor_char_boundary(self.text, at)).unwrap_or_default();
+        let start = before.rfind('\n').map_or(0, |newline| newline + 1);
+        let line = self.text.get(start..).unwrap_or_default().lines().next().unwrap_or_default();
+        let table = before.lines().rev().find(|line| line.trim_start().starts_with('['));
+        line.contains("secret") || line.contains("headers") || table.is_some_and(|table| table.contains("headers"))
     }
 
     /// The bytes of the file that hold the bytes `inner` of the string whose token is at `token`.
@@ -150,7 +188,7 @@ mod tests {
     fn lines_and_columns_count_characters_from_one() {
         let text = "a = 1\nß = \"unknown\"\n";
         let at = text.find("unknown").unwrap();
-        let problem = Source { origin: "f.toml", text }.problem(at..at + 7, Some("r"), "bad".to_owned());
+        let problem = Source { origin: "f.toml", text }.problem(at..at + 7, Some("r"), "bad".to_owned(), Shown::Line);
         assert_eq!((problem.line, problem.column), (2, 6));
         assert_eq!(problem.to_string(), "f.toml:2:6: rule `r`: bad\n  |\n2 | ß = \"unknown\"\n  |      ^^^^^^^");
     }
@@ -158,7 +196,7 @@ mod tests {
     #[test]
     fn a_long_line_is_cut_around_the_mistake() {
         let text = format!("{}BAD{}", "x".repeat(1000), "y".repeat(1000));
-        let problem = Source { origin: "f", text: &text }.problem(1000..1003, None, "bad".to_owned());
+        let problem = Source { origin: "f", text: &text }.problem(1000..1003, None, "bad".to_owned(), Shown::Line);
         assert_eq!(problem.mark, (80, 3));
         assert_eq!(problem.excerpt.len(), 160);
         assert_eq!(&problem.excerpt[80..83], "BAD");

@@ -1,6 +1,7 @@
 //! Typed columns of a batch of readings.
 
 use std::fmt::{self, Write};
+use std::ops::Range;
 
 use arrow::array::{
     Array, ArrayAccessor, AsArray, BooleanArray, Float64Array, Int32Array, Int64Array, RecordBatch, StringArray,
@@ -10,6 +11,7 @@ use arrow::datatypes::{Float64Type, Int32Type, Int64Type, TimestampMicrosecondTy
 use arrow::error::ArrowError;
 use chrono::{DateTime, SecondsFormat};
 use telemetry::schema::{self, reading};
+use telemetry::{Timestamp, Value};
 
 type Texts<'a> = TypedDictionaryArray<'a, Int32Type, StringArray>;
 
@@ -76,9 +78,81 @@ impl<'a> Readings<'a> {
         named.iter().sum::<usize>() + get(self.value_text, row).map_or(0, str::len)
     }
 
-    /// Boot, sequence number and row of the message: what makes a reading unique, if its device gives it.
-    pub(crate) fn identity(&self, row: usize) -> Option<(i64, i64, i32)> {
-        Some((get(self.boot, row)?, get(self.seq, row)?, get(self.row, row)?))
+    /// Boot and sequence number: what makes a message unique, if its device gives both.
+    pub(crate) fn identity(&self, row: usize) -> Option<(i64, i64)> {
+        Some((get(self.boot, row)?, get(self.seq, row)?))
+    }
+
+    /// What was measured.
+    pub(crate) fn metric(&self, row: usize) -> &'a str {
+        get(self.metric, row).unwrap_or_default()
+    }
+
+    /// The metrics of all rows: a key a row, and the names of the keys.
+    pub(crate) fn metrics(&self) -> (&'a [i32], &'a StringArray) {
+        (self.metric.keys().values(), self.metric.values())
+    }
+
+    /// The unit.
+    pub(crate) fn unit(&self, row: usize) -> Option<&'a str> {
+        get(self.unit, row)
+    }
+
+    /// Where.
+    pub(crate) fn site(&self, row: usize) -> Option<&'a str> {
+        get(self.site, row)
+    }
+
+    /// When, by the device's clock.
+    pub(crate) fn time(&self, row: usize) -> Timestamp {
+        Timestamp::from_micros(get(self.time, row).unwrap_or_default())
+    }
+
+    /// When Weir received it.
+    pub(crate) fn received_at(&self, row: usize) -> Timestamp {
+        Timestamp::from_micros(get(self.received_at, row).unwrap_or_default())
+    }
+
+    /// [`Readings::time`] in RFC 3339.
+    pub(crate) fn shown_time(&self, row: usize) -> String {
+        rfc3339(self.time, row).unwrap_or_default()
+    }
+
+    /// [`Readings::received_at`] likewise.
+    pub(crate) fn shown_received_at(&self, row: usize) -> String {
+        rfc3339(self.received_at, row).unwrap_or_default()
+    }
+
+    /// The value of whatever kind.
+    pub(crate) fn value(&self, row: usize) -> Option<Value<'a>> {
+        let number = get(self.value, row).map(Value::Number);
+        number
+            .or_else(|| get(self.value_bool, row).map(Value::Bool))
+            .or_else(|| get(self.value_text, row).map(|text| Value::Text(text.into())))
+    }
+
+    /// The value as rules over messages see it: a number, or a boolean as 1 or 0.
+    pub(crate) fn number(&self, row: usize) -> Option<f64> {
+        get(self.value, row).or_else(|| get(self.value_bool, row).map(|truth| f64::from(u8::from(truth))))
+    }
+
+    /// First rows of the messages, ascending.
+    pub(crate) fn message_starts(&self) -> Vec<u32> {
+        let begins = |(at, row): (u32, &i32)| (*row == 0 || at == 0).then_some(at);
+        (0..).zip(self.row.values()).filter_map(begins).collect()
+    }
+
+    /// The rows of the message that `row` belongs to.
+    pub(crate) fn message(&self, row: usize) -> Range<usize> {
+        let rows = self.row.values();
+        let begins = |at: &usize| rows.get(*at).is_none_or(|row| *row == 0);
+        let start = (0..=row).rev().find(begins).unwrap_or(0);
+        start..(row + 1..rows.len()).find(begins).unwrap_or(rows.len())
+    }
+
+    /// The earliest time of `rows`.
+    pub(crate) fn earliest(&self, rows: Range<usize>) -> Timestamp {
+        rows.map(|row| self.time(row)).min().unwrap_or(Timestamp::from_micros(0))
     }
 
     /// Writes a column of a row as a person reads it. `value` is the value of whatever kind the reading has.
@@ -123,8 +197,10 @@ fn write_shown<A: ArrayAccessor<Item: fmt::Display>>(array: A, row: usize, out: 
 }
 
 fn write_time(times: &TimestampMicrosecondArray, row: usize, out: &mut impl Write) -> fmt::Result {
-    match get(times, row).and_then(DateTime::from_timestamp_micros) {
-        Some(time) => out.write_str(&time.to_rfc3339_opts(SecondsFormat::AutoSi, true)),
-        None => Ok(()),
-    }
+    rfc3339(times, row).map_or(Ok(()), |time| out.write_str(&time))
+}
+
+fn rfc3339(times: &TimestampMicrosecondArray, row: usize) -> Option<String> {
+    let time = get(times, row).and_then(DateTime::from_timestamp_micros)?;
+    Some(time.to_rfc3339_opts(SecondsFormat::AutoSi, true))
 }

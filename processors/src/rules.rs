@@ -1,23 +1,23 @@
-//! A compiled rule file.
+//! Compiled rules.
 
-use std::collections::HashSet;
-use std::ops::Range;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
 
-use datafusion_sql::sqlparser::tokenizer::Location;
-use toml::Spanned;
-
-use crate::error::{RuleError, RuleProblem};
-use crate::expression::Predicate;
-use crate::file::{RuleEntry, RuleFile, Severity};
-use crate::limits;
-use crate::position::{self, Source};
+use crate::error::RuleError;
+use crate::expression::{OfMessage, OfReading};
+use crate::file::Severity;
+use crate::load;
+use crate::occurrences::Wanted;
+use crate::plan::{Action, Plan};
 use crate::template::Template;
 
-/// The rules of one file, compiled, in the order of the file.
+/// The rules of one file, or of all files of a directory, compiled, in their order.
 #[derive(Clone, Debug, Default)]
 pub struct RuleSet {
     rules: Vec<Rule>,
+    pub(crate) wanted: Wanted,
 }
 
 impl RuleSet {
@@ -25,25 +25,19 @@ impl RuleSet {
     ///
     /// # Errors
     /// [`RuleError::Invalid`] with the first mistake: not TOML, an unknown key, a duplicate id, an expression
-    /// that is not valid or not boolean, an unknown column, function or place, or something over a limit of
-    /// [`crate::limits`]. [`RuleError::System`] if there is no thread to compile on.
+    /// that is not valid or not boolean, an unknown column, function or place, a step that cannot be done, or
+    /// something over a limit of [`crate::limits`]. [`RuleError::System`] if there is no thread to compile on.
     pub fn parse(toml: &str, origin: &str) -> Result<Self, RuleError> {
-        let compiled = std::thread::scope(|scope| {
-            let compiler = std::thread::Builder::new().stack_size(limits::COMPILER_STACK_BYTES);
-            let compiler = compiler.spawn_scoped(scope, || parse(Source { origin, text: toml }))?;
-            Ok(compiler.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
-        });
-        compiled.map_err(|source| RuleError::System { path: origin.into(), source })?.map_err(RuleError::Invalid)
+        load::parse(toml, origin).map(Self::of)
     }
 
-    /// Reads and compiles the file at `path`.
+    /// Reads and compiles the file at `path`, or if it is a directory all files in it whose name ends in `.toml` and
+    /// does not begin with a full stop, in order of name. Ids are unique over all of them.
     ///
     /// # Errors
-    /// [`RuleError::System`] if it cannot be read as UTF-8 text, else as [`RuleSet::parse`].
+    /// [`RuleError::System`] if something cannot be read as UTF-8 text, else as [`RuleSet::parse`].
     pub fn load(path: &Path) -> Result<Self, RuleError> {
-        let text =
-            std::fs::read_to_string(path).map_err(|source| RuleError::System { path: path.to_owned(), source })?;
-        Self::parse(&text, &path.display().to_string())
+        load::load(path).map(Self::of)
     }
 
     /// No rules: nothing ever fires.
@@ -52,35 +46,76 @@ impl RuleSet {
         Self::default()
     }
 
-    /// The rules, in the order of the file.
+    fn of(rules: Vec<Rule>) -> Self {
+        Self { wanted: Wanted::by(&rules), rules }
+    }
+
+    /// The rules, in their order.
     #[must_use]
     pub fn rules(&self) -> &[Rule] {
         &self.rules
+    }
+
+    /// Names of the streams that steps of the rules append to. All of them must be open.
+    #[must_use]
+    pub fn emits(&self) -> BTreeSet<&str> {
+        let steps = self.rules.iter().flat_map(|rule| &rule.plan.steps);
+        steps.filter_map(|step| if let Action::Emit { stream } = &step.action { Some(&**stream) } else { None }).collect()
     }
 }
 
 /// One rule.
 #[derive(Clone, Debug)]
 pub struct Rule {
-    id: String,
-    when: String,
-    severity: Severity,
-    message: String,
-    pub(crate) predicate: Predicate,
+    pub(crate) origin: Arc<str>,
+    pub(crate) id: String,
+    pub(crate) version: i64,
+    pub(crate) when: String,
+    pub(crate) severity: Severity,
+    pub(crate) message: String,
+    pub(crate) cooldown: Option<Duration>,
+    pub(crate) plan: Plan,
+    pub(crate) plan_json: Arc<str>,
+    pub(crate) condition: Condition,
     pub(crate) template: Template,
 }
 
+/// When a rule fires.
+#[derive(Clone, Debug)]
+pub(crate) enum Condition {
+    Reading(OfReading),
+    Message(OfMessage),
+}
+
 impl Rule {
+    /// The file that it is in.
+    #[must_use]
+    pub fn origin(&self) -> &str {
+        &self.origin
+    }
+
     /// Its unique name: 1 to 64 letters, digits, `_`, `-` or `.`.
     #[must_use]
     pub fn id(&self) -> &str {
         &self.id
     }
 
+    /// Its version, from 1: part of the key of each firing.
+    #[must_use]
+    pub fn version(&self) -> i64 {
+        self.version
+    }
+
     /// The SQL boolean expression, as it was written.
     #[must_use]
     pub fn when(&self) -> &str {
         &self.when
+    }
+
+    /// Whether the expression is over all readings of a message (`when_message`), not over one.
+    #[must_use]
+    pub fn is_over_messages(&self) -> bool {
+        matches!(self.condition, Condition::Message(_))
     }
 
     /// How bad it is when the rule fires.
@@ -94,61 +129,33 @@ impl Rule {
     pub fn message(&self) -> &str {
         &self.message
     }
-}
 
-type Checked<T> = Result<T, Box<RuleProblem>>;
+    /// Length of the buckets of event time of which each has one firing a device.
+    #[must_use]
+    pub fn cooldown(&self) -> Option<Duration> {
+        self.cooldown
+    }
 
-fn parse(source: Source<'_>) -> Checked<RuleSet> {
-    if source.text.len() > limits::FILE_BYTES {
-        let problem = format!("file has {} bytes, the limit is {}", source.text.len(), limits::FILE_BYTES);
-        return Err(source.problem(0..0, None, problem));
+    /// What the author tells about it.
+    #[must_use]
+    pub fn labels(&self) -> &BTreeMap<String, String> {
+        &self.plan.labels
     }
-    let file: RuleFile = toml::from_str(source.text)
-        .map_err(|error| source.problem(error.span().unwrap_or(0..0), None, error.message().to_owned()))?;
-    if file.rule.len() > limits::RULES_PER_FILE {
-        let problem = format!("file has {} rules, the limit is {}", file.rule.len(), limits::RULES_PER_FILE);
-        return Err(source.problem(0..0, None, problem));
+
+    /// Labels and steps.
+    #[must_use]
+    pub fn plan(&self) -> &Plan {
+        &self.plan
     }
-    let mut ids = HashSet::new();
-    let mut rules = Vec::with_capacity(file.rule.len());
-    for entry in file.rule {
-        check_id(source, &entry.id)?;
-        if !ids.insert(entry.id.get_ref().clone()) {
-            let problem = format!("the rule id `{}` occurs twice", entry.id.get_ref());
-            return Err(source.problem(entry.id.span(), None, problem));
+
+    /// The metrics that the rule looks at, as far as that is known before it is evaluated: that of
+    /// `metric = '...' AND ...`, or those of a rule over messages.
+    pub(crate) fn metrics(&self) -> &[String] {
+        match &self.condition {
+            Condition::Reading(of) => of.metric.as_slice(),
+            Condition::Message(of) => &of.metrics,
         }
-        rules.push(compile(source, entry)?);
     }
-    Ok(RuleSet { rules })
-}
-
-fn check_id(source: Source<'_>, id: &Spanned<String>) -> Checked<()> {
-    let text = id.get_ref();
-    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
-    if (1..=limits::RULE_ID_BYTES).contains(&text.len()) && text.chars().all(allowed) {
-        return Ok(());
-    }
-    let limit = limits::RULE_ID_BYTES;
-    let problem = format!("a rule id has 1 to {limit} letters, digits, `_`, `-` or `.`");
-    Err(source.problem(id.span(), None, problem))
-}
-
-fn compile(source: Source<'_>, entry: RuleEntry) -> Checked<Rule> {
-    let RuleEntry { id, when, severity, message } = entry;
-    let id = id.into_inner();
-    let predicate = Predicate::compile(when.get_ref()).map_err(|fault| {
-        let byte = |at: Location| position::byte_at(when.get_ref(), at.line, at.column);
-        let at = fault.at.filter(|at| at.start.line > 0).map(|at| byte(at.start)..byte(at.end));
-        source.problem(located(source, &when, at), Some(&id), fault.problem)
-    })?;
-    let template = Template::parse(message.get_ref())
-        .map_err(|(problem, at)| source.problem(located(source, &message, Some(at)), Some(&id), problem))?;
-    Ok(Rule { id, when: when.into_inner(), severity, message: message.into_inner(), predicate, template })
-}
-
-/// The bytes of the file that hold the bytes `at` of `value`, or all of it.
-fn located(source: Source<'_>, value: &Spanned<String>, at: Option<Range<usize>>) -> Range<usize> {
-    at.map_or(value.span(), |at| source.inside(value.span(), &at))
 }
 
 #[cfg(test)]

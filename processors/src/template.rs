@@ -1,4 +1,4 @@
-//! Messages of alerts: text with places such as `{device_id}`.
+//! Messages of alerts, and topics and paths of URLs: text with places such as `{device_id}`.
 
 use std::fmt::Write as _;
 use std::ops::Range;
@@ -9,25 +9,28 @@ use crate::limits;
 use crate::names;
 use crate::readings::Readings;
 
-/// A parsed message.
+/// A parsed text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Template(Vec<Piece>);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Piece {
     Text(String),
-    /// Position of a column of the reading.
-    Column(usize),
+    /// Position of a column of the reading, and the bytes of the text that name it.
+    Column {
+        column: usize,
+        at: Range<usize>,
+    },
 }
 
-/// A mistake in a message, and the bytes of the message that hold it.
+/// A mistake in a text, and the bytes of the text that hold it.
 pub(crate) type TemplateFault = (String, Range<usize>);
 
 impl Template {
     /// Parses `text`. `{{` and `}}` stand for the braces themselves.
     pub(crate) fn parse(text: &str) -> Result<Self, TemplateFault> {
         if text.len() > limits::MESSAGE_BYTES {
-            let problem = format!("message has {} bytes, the limit is {}", text.len(), limits::MESSAGE_BYTES);
+            let problem = format!("text has {} bytes, the limit is {}", text.len(), limits::MESSAGE_BYTES);
             return Err((problem, 0..text.len()));
         }
         let (mut pieces, mut literal, mut at) = (Vec::new(), String::new(), 0);
@@ -44,7 +47,7 @@ impl Template {
                 let name = rest.get(1..length - 1).unwrap_or_default();
                 let column = column(name).map_err(|problem| (problem, at..at + length))?;
                 pieces.push(Piece::Text(std::mem::take(&mut literal)));
-                pieces.push(Piece::Column(column));
+                pieces.push(Piece::Column { column, at: at..at + length });
                 at += length;
             } else if !rest.is_empty() {
                 return Err(("`}` without `{`; write `}}` for the brace itself".to_owned(), at..at + 1));
@@ -53,6 +56,14 @@ impl Template {
         pieces.push(Piece::Text(literal));
         pieces.retain(|piece| *piece != Piece::Text(String::new()));
         Ok(Self(pieces))
+    }
+
+    /// The columns that have a place, and where in the text it is.
+    pub(crate) fn places(&self) -> impl Iterator<Item = (usize, Range<usize>)> {
+        self.0.iter().filter_map(|piece| match piece {
+            Piece::Text(_) => None,
+            Piece::Column { column, at } => Some((*column, at.clone())),
+        })
     }
 
     /// Writes the message for `row` into `out`, at most [`limits::ALERT_MESSAGE_BYTES`] of it. A place whose
@@ -64,7 +75,7 @@ impl Template {
             // The only error is that of the bound, and then nothing more fits.
             let written = match piece {
                 Piece::Text(text) => bounded.write_str(text),
-                Piece::Column(column) => readings.write(*column, row, &mut bounded),
+                Piece::Column { column, .. } => readings.write(*column, row, &mut bounded),
             };
             if written.is_err() {
                 break;

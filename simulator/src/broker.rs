@@ -1,10 +1,13 @@
-//! For tests: an MQTT server that acknowledges, or does not, by a script, and remembers what it got.
+//! For tests: an MQTT server that acknowledges, or does not, by a script, and remembers what it got. Who subscribes
+//! gets one command, named after client and connection.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use bytes::{Bytes, BytesMut};
-use rumqttc::mqttbytes::v4::{ConnAck, ConnectReturnCode, Packet, PubAck};
+use rumqttc::mqttbytes::v4::{
+    ConnAck, ConnectReturnCode, Packet, PubAck, Publish, SubAck, Subscribe, SubscribeReasonCode,
+};
 use telemetry::topic::TopicTemplate;
 use telemetry::{Identity, Message, Timestamp, formats};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -67,6 +70,8 @@ impl Received {
 pub(crate) struct Broker {
     pub(crate) address: String,
     received: Arc<Mutex<Vec<Received>>>,
+    /// Client and connection of each command that was acknowledged.
+    commanded: Arc<Mutex<Vec<(String, u64)>>>,
     task: JoinHandle<()>,
 }
 
@@ -76,20 +81,26 @@ impl Broker {
         let address = listener.local_addr().unwrap().to_string();
         let received = Arc::new(Mutex::new(Vec::new()));
         let (script, all, connections) = (Arc::new(script), Arc::clone(&received), AtomicU64::new(0));
+        let commanded = Arc::new(Mutex::new(Vec::new()));
+        let acknowledged = Arc::clone(&commanded);
         let task = tokio::spawn(async move {
             loop {
                 let (stream, _) = listener.accept().await.unwrap();
                 let number = connections.fetch_add(1, Ordering::SeqCst) + 1;
-                let (script, all) = (Arc::clone(&script), Arc::clone(&all));
+                let (script, all, commanded) = (Arc::clone(&script), Arc::clone(&all), Arc::clone(&acknowledged));
                 // A client that is gone is no failure of the server.
-                tokio::spawn(async move { serve(stream, number, &*script, &all).await.ok() });
+                tokio::spawn(async move { serve(stream, number, &*script, &all, &commanded).await.ok() });
             }
         });
-        Self { address, received, task }
+        Self { address, received, commanded, task }
     }
 
     pub(crate) fn count(&self) -> usize {
         self.received.lock().unwrap().len()
+    }
+
+    pub(crate) fn commanded(&self) -> Vec<(String, u64)> {
+        self.commanded.lock().unwrap().clone()
     }
 
     pub(crate) fn received(&self) -> Vec<Received> {
@@ -108,6 +119,7 @@ async fn serve(
     connection: u64,
     script: &(impl Fn(Moment) -> Action + Sync),
     all: &Mutex<Vec<Received>>,
+    commanded: &Mutex<Vec<(String, u64)>>,
 ) -> std::io::Result<()> {
     stream.set_nodelay(true)?;
     let (mut incoming, mut publish) = (BytesMut::new(), 0);
@@ -130,6 +142,15 @@ async fn serve(
                     let (topic, payload) = (packet.topic, packet.payload);
                     all.lock().unwrap().push(Received { connection, client, topic, payload, acknowledged });
                     (Some(packet.pkid), action)
+                }
+                Packet::Subscribe(packet) => {
+                    command(&mut answers, &packet, &client, connection);
+                    continue;
+                }
+                Packet::PubAck(ack) => {
+                    assert_eq!(ack.pkid, COMMAND_ID);
+                    commanded.lock().unwrap().push((client.clone(), connection));
+                    continue;
                 }
                 Packet::PingReq if deaf => continue,
                 Packet::PingReq => {
@@ -169,6 +190,18 @@ async fn serve(
             return Ok(());
         }
     }
+}
+
+const COMMAND_ID: u16 = 513;
+
+/// SUBACK, and the command.
+fn command(answers: &mut BytesMut, subscribe: &Subscribe, client: &str, connection: u64) {
+    let filter = &subscribe.filters[0];
+    SubAck::new(subscribe.pkid, vec![SubscribeReasonCode::Success(filter.qos)]).write(answers).unwrap();
+    let payload = format!(r#"{{"id":"{client} on {connection}"}}"#);
+    let mut publish = Publish::new(&filter.path, filter.qos, payload);
+    publish.pkid = COMMAND_ID;
+    publish.write(answers).unwrap();
 }
 
 fn answer(answers: &mut BytesMut, id: Option<u16>) {

@@ -23,7 +23,7 @@ pub(crate) enum Error {
     Io(#[from] io::Error),
     #[error("closed by the server")]
     Closed,
-    #[error("no answer to the connect within {0:?}")]
+    #[error("no answer to connect or subscribe within {0:?}")]
     NoAnswer(Duration),
     #[error("refused by the server: {0:?}")]
     Refused(ConnectReturnCode),
@@ -31,6 +31,8 @@ pub(crate) enum Error {
     NotMqtt(#[from] rumqttc::mqttbytes::Error),
     #[error("the server sent {0:?} to a publisher")]
     Unexpected(Box<Incoming>),
+    #[error("the server did not grant a subscription to {0} at QoS 1")]
+    NotGranted(String),
     #[error("the server has been silent for {0:?}")]
     Silent(Duration),
     #[error("the server has acknowledged nothing for {0:?}")]
@@ -59,6 +61,37 @@ impl Connection {
         tokio::time::timeout(within, handshake(address, client_id, keep_alive, read_size))
             .await
             .unwrap_or(Err(Error::NoAnswer(within)))
+    }
+
+    /// As [`Self::open`], and subscribed to `commands`, if there are any, at QoS 1, `within` that time again.
+    pub(crate) async fn open_for(
+        commands: Option<&str>,
+        address: &str,
+        client_id: &str,
+        keep_alive: Duration,
+        read_size: usize,
+        within: Duration,
+    ) -> Result<Self, Error> {
+        let mut connection = Self::open(address, client_id, keep_alive, read_size, within).await?;
+        if let Some(filter) = commands {
+            // Before anything is published: the packet id is one that a publish may have.
+            let subscribed = tokio::time::timeout(within, connection.subscribed(filter));
+            subscribed.await.unwrap_or(Err(Error::NoAnswer(within)))?;
+        }
+        Ok(connection)
+    }
+
+    async fn subscribed(&mut self, filter: &str) -> Result<(), Error> {
+        packet::subscribe(&mut self.outgoing, filter)?;
+        loop {
+            self.exchange().await?;
+            match self.next()? {
+                None => continue,
+                Some(Incoming::Subscribed(true)) => return Ok(()),
+                Some(Incoming::Subscribed(false)) => return Err(Error::NotGranted(filter.to_owned())),
+                Some(other) => return Err(Error::Unexpected(Box::new(other))),
+            }
+        }
     }
 
     /// Waits until something was read, or a part of `outgoing` was written. Nothing is lost if the future is

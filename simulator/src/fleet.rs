@@ -62,6 +62,11 @@ pub struct FleetConfig {
     pub drain: Duration,
     /// File of everything sent, one line a reading; one that exists is continued.
     pub sent: Option<PathBuf>,
+    /// File of every command that a device got, one line each; one that exists is continued. With it each device
+    /// subscribes to its `commands_topic`, at QoS 1, and acknowledges what comes.
+    pub commands: Option<PathBuf>,
+    /// Topic of the commands of a device, with places `{site}` and `{device_id}`.
+    pub commands_topic: String,
     /// How long a device waits for an acknowledgement, or for anything at all, before it gives its connection up
     /// and opens a new one with the same client id; from 100 ms.
     pub patience: Duration,
@@ -93,6 +98,8 @@ impl Default for FleetConfig {
             in_flight: 64,
             drain: Duration::from_secs(30),
             sent: None,
+            commands: None,
+            commands_topic: "{site}/{device_id}/commands".into(),
             patience: patience::USUAL,
             reconnect_within: backoff::USUAL_LONGEST,
             mischief: 0.0,
@@ -123,7 +130,7 @@ pub async fn run(
     check(&config)?;
     let (start, now) = (clock.monotonic(), clock.now());
     let fleet = fleet(&config, now, start, config.boot.unwrap_or_else(|| identity::boot_now(&*clock)))?;
-    let witness = witness::Writers::open(&config.ledger, config.sent.as_deref())?;
+    let witness = witness::Writers::open(&config.ledger, config.sent.as_deref(), config.commands.as_deref())?;
     let run = Arc::new(Run {
         mqtt: config.mqtt,
         clock,
@@ -185,8 +192,9 @@ fn fleet(
         let name = format!("{}-{number:0digits$}", config.prefix);
         identity::check_device(&name)?;
         identity::check_site(site)?;
-        let topic = identity::topic(&config.topic, &[("site", site), ("device_id", &name)])?;
-        let device = Device { name: name.into(), topic };
+        let topic = |template| identity::topic(template, &[("site", site), ("device_id", &name)]);
+        let commands = config.commands.as_ref().map(|_| topic(&config.commands_topic)).transpose()?;
+        let device = Device { topic: topic(&config.topic)?, commands, name: name.as_str().into() };
         let mut signals = random(config.seed, number, Draw::Signals);
         let phase = interval.mul_f64(signals.random());
         let flat = signals.random_ratio(1, FLAT_ONE_IN);

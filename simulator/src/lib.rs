@@ -6,7 +6,8 @@
 //! verify`.
 //!
 //! In reading order: [`fleet`] (many devices), [`replay`] (one device that tells a recording), [`ledger`]
-//! (what was acknowledged), [`sent`] (what was sent, reading by reading), [`progress`] (counters while it runs),
+//! (what was acknowledged), [`sent`] (what was sent, reading by reading), [`commands`] (what devices were told),
+//! [`progress`] (counters while it runs),
 //! [`load`] (as many messages as possible); below them the publisher that must not lose, its outbox, the mischief
 //! of bad devices, and the MQTT connection.
 
@@ -22,6 +23,7 @@ mod payload;
 mod publisher;
 mod witness;
 
+pub mod commands;
 pub mod fleet;
 pub mod ledger;
 pub mod load;

@@ -1,16 +1,17 @@
 //! MQTT 3.1.1 packets, as far as a device needs them. What every message needs is written and read here, by
 //! hand, because a load generator must cost far less than what it loads; the rest is rumqttc's codec.
 
-use bytes::{Buf, BufMut, BytesMut};
-use rumqttc::mqttbytes::Error;
-use rumqttc::mqttbytes::v4::{ConnectReturnCode, Packet};
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+use rumqttc::mqttbytes::v4::{ConnectReturnCode, Packet, Subscribe, SubscribeReasonCode};
+use rumqttc::mqttbytes::{Error, QoS};
+use telemetry::limits;
 
 /// PUBLISH at QoS 1, not a duplicate, not retained.
 const PUBLISH: u8 = 0x32;
 /// First bytes of a PUBACK: type, and its only length.
 const PUBACK: [u8; 2] = [0x40, 0x02];
-/// A device subscribes to nothing, so all it gets is acknowledgements.
-const MAX_INCOMING: usize = 1024;
+/// Largest packet a server may send: a command, with a payload as large as one that Weir takes, and its topic.
+const MAX_INCOMING: usize = limits::PAYLOAD_BYTES + 64 * 1024 + 16;
 
 /// What a server tells a publisher.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,6 +22,15 @@ pub(crate) enum Incoming {
     Connected(ConnectReturnCode),
     /// The answer to a ping.
     Pong,
+    /// The answer to SUBSCRIBE of one filter: whether it is granted at QoS 1.
+    Subscribed(bool),
+    /// PUBLISH at QoS 1.
+    Command {
+        /// Packet id.
+        id: u16,
+        /// Payload.
+        payload: Bytes,
+    },
     /// A packet that is none of a publisher's business.
     Other(Box<Packet>),
 }
@@ -37,10 +47,29 @@ pub(crate) fn next(buffer: &mut BytesMut) -> Result<Option<Incoming>, Error> {
         Ok(Packet::PubAck(ack)) => Ok(Some(Incoming::Ack(ack.pkid))),
         Ok(Packet::ConnAck(answer)) => Ok(Some(Incoming::Connected(answer.code))),
         Ok(Packet::PingResp) => Ok(Some(Incoming::Pong)),
+        Ok(Packet::SubAck(answer)) => {
+            Ok(Some(Incoming::Subscribed(answer.return_codes == [SubscribeReasonCode::Success(QoS::AtLeastOnce)])))
+        }
+        Ok(Packet::Publish(publish)) if publish.qos == QoS::AtLeastOnce => {
+            Ok(Some(Incoming::Command { id: publish.pkid, payload: publish.payload }))
+        }
         Ok(packet) => Ok(Some(Incoming::Other(Box::new(packet)))),
         Err(Error::InsufficientBytes(_)) => Ok(None),
         Err(error) => Err(error),
     }
+}
+
+/// Appends a SUBSCRIBE at QoS 1 to `buffer`, with packet id 1.
+pub(crate) fn subscribe(buffer: &mut BytesMut, filter: &str) -> Result<(), Error> {
+    let mut packet = Subscribe::new(filter, QoS::AtLeastOnce);
+    packet.pkid = 1;
+    packet.write(buffer).map(|_| ())
+}
+
+/// Appends the PUBACK of `id` to `buffer`.
+pub(crate) fn acknowledge(buffer: &mut BytesMut, id: u16) {
+    buffer.put_slice(&PUBACK);
+    buffer.put_u16(id);
 }
 
 /// Appends a PUBLISH at QoS 1 to `buffer`. `topic` has at most 65,535 bytes, and `id` is not zero.
@@ -71,7 +100,6 @@ fn put_length(buffer: &mut BytesMut, mut length: usize) {
 
 #[cfg(test)]
 mod tests {
-    use rumqttc::mqttbytes::QoS;
     use rumqttc::mqttbytes::v4::{PubAck, Publish};
 
     use super::*;

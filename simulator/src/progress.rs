@@ -29,6 +29,8 @@ pub struct Progress {
     pub stray_acknowledgements: AtomicU64,
     /// Restarts of devices, each with a new boot.
     pub restarts: AtomicU64,
+    /// Commands that devices got and acknowledged, each as often as it came.
+    pub commands: AtomicU64,
     /// When the last warning about a lost connection was logged, in microseconds of the monotonic clock;
     /// zero if never.
     warned_at: AtomicI64,
@@ -66,6 +68,9 @@ pub struct Summary {
     pub stray_acknowledgements: u64,
     /// Restarts of devices, each with a new boot.
     pub restarts: u64,
+    /// Commands that devices got and acknowledged, each as often as it came.
+    #[serde(default)]
+    pub commands: u64,
 }
 
 impl Progress {
@@ -89,6 +94,7 @@ impl Progress {
             max_lateness_micros: self.max_lateness_micros.load(Ordering::SeqCst),
             stray_acknowledgements: self.stray_acknowledgements.load(Ordering::SeqCst),
             restarts: self.restarts.load(Ordering::SeqCst),
+            commands: self.commands.load(Ordering::SeqCst),
         }
     }
 

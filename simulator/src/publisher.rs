@@ -14,6 +14,7 @@ use tokio::sync::watch;
 use tokio::time::sleep;
 
 use crate::backoff::Backoff;
+use crate::commands;
 use crate::connection::{self, Connection};
 use crate::ledger::Entry;
 use crate::lines;
@@ -62,6 +63,8 @@ pub(crate) struct Run {
 pub(crate) struct Device {
     pub(crate) name: Arc<str>,
     pub(crate) topic: String,
+    /// Topic of its commands, if it takes any.
+    pub(crate) commands: Option<String>,
 }
 
 /// How a device goes about it.
@@ -160,7 +163,8 @@ impl<S: Source> Publisher<S> {
     /// One connection, from its opening to the end of the run or to its failure.
     async fn session(&mut self) -> Result<(), Interruption> {
         let (run, device) = (Arc::clone(&self.run), Arc::clone(&self.device.name));
-        let opening = Connection::open(&run.mqtt, &device, KEEP_ALIVE, READ_BYTES, run.patience.connect);
+        let (within, commands) = (run.patience.connect, self.device.commands.clone());
+        let opening = Connection::open_for(commands.as_deref(), &run.mqtt, &device, KEEP_ALIVE, READ_BYTES, within);
         let Some(opened) = self.unless_over(opening).await else { return Ok(()) };
         let mut connection = opened?;
         self.connections += 1;
@@ -264,6 +268,10 @@ impl<S: Source> Publisher<S> {
             let id = match incoming {
                 Incoming::Ack(id) => id,
                 Incoming::Pong => continue,
+                Incoming::Command { id, payload } if self.device.commands.is_some() => {
+                    self.take_command(connection, id, &payload).await?;
+                    continue;
+                }
                 other => return Err(connection::Error::Unexpected(Box::new(other)).into()),
             };
             let acknowledged = self.outbox.acknowledge(id);
@@ -280,6 +288,16 @@ impl<S: Source> Publisher<S> {
                 self.run.progress.acknowledged(readings);
             }
         }
+        Ok(())
+    }
+
+    /// Writes a command down, then acknowledges it.
+    async fn take_command(&self, connection: &mut Connection, id: u16, payload: &[u8]) -> Result<(), lines::Error> {
+        if let Some(witness) = &self.witness.commands {
+            witness.send(commands::line(&self.device.name, self.run.clock.now(), payload)).await?;
+        }
+        packet::acknowledge(&mut connection.outgoing, id);
+        self.run.progress.commands.fetch_add(1, Ordering::Relaxed);
         Ok(())
     }
 

@@ -132,7 +132,7 @@ pub async fn run(
     let file = config.file.clone();
     let rows = tokio::task::spawn_blocking(move || read(&file)).await??;
     let boot = config.boot.unwrap_or_else(|| identity::boot_now(&*clock));
-    let device = Device { name: config.device.as_str().into(), topic };
+    let device = Device { name: config.device.as_str().into(), topic, commands: None };
     let source = Recording {
         rows,
         next: 0,
@@ -146,7 +146,7 @@ pub async fn run(
         origin: Origin::new(&config.device, identity::site_told(&config.topic, &config.site)),
         csv: (lines::field(&config.metric), lines::field(&config.unit)),
     };
-    let witness = witness::Writers::open(&config.ledger, config.sent.as_deref())?;
+    let witness = witness::Writers::open(&config.ledger, config.sent.as_deref(), None)?;
     let (mqtt, drain, patience) = (config.mqtt, config.drain, Patience::of(config.patience));
     let run = Arc::new(Run { mqtt, clock, progress: Arc::clone(&progress), until: None, drain, patience });
     let random = ChaCha8Rng::seed_from_u64(boot.cast_unsigned());

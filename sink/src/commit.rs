@@ -196,7 +196,7 @@ impl Committer {
         let operation = if files.is_empty() { "ADVANCE" } else { "WRITE" };
         let mut actions = vec![CommitInfo::of(millis, operation)];
         for passed in &advanced {
-            actions.push(txn(self.spec.name, *passed, millis)?.into());
+            actions.push(txn(&self.spec.name, *passed, millis)?.into());
         }
         actions.extend(files.iter().map(|file| Action::from(file.add(millis))));
         let version = self.version + 1;
@@ -221,7 +221,7 @@ impl Committer {
             Ok(()) => self.checkpointed = self.version,
             Err(error) => {
                 discard_file(&staged);
-                tracing::warn!(table = self.spec.name, version = self.version, %error, "checkpoint not written");
+                tracing::warn!(table = %self.spec.name, version = self.version, %error, "checkpoint not written");
             }
         }
     }

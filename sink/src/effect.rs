@@ -46,7 +46,7 @@ impl TableSink {
         metrics: &SinkMetrics,
     ) -> Result<Self, SinkError> {
         let recovered = recovery::open(config, spec.clone(), partitions, Arc::clone(&clock))?;
-        let metrics = metrics.of(spec.name);
+        let metrics = metrics.of(&spec.name);
         metrics.recovered_files.inc_by(recovered.deleted);
         Ok(Self {
             path: recovered.committer.paths.table.clone(),

@@ -36,8 +36,9 @@ pub(crate) fn open(
     clock: Arc<dyn Clock>,
 ) -> Result<Recovered, SinkError> {
     config.check()?;
-    let paths = directories(config, spec.name)?;
-    let lock = lock(config, &paths.table, spec.name)?;
+    spec.check()?;
+    let paths = directories(config, &spec.name)?;
+    let lock = lock(config, &paths.table, &spec.name)?;
     clear_staging(&paths.staging)?;
     let snapshot = match Snapshot::read(&paths.log)? {
         Some(snapshot) => snapshot,
@@ -48,7 +49,7 @@ pub(crate) fn open(
     check_files(&snapshot, &paths.table)?;
     let deleted = delete_leftovers(&snapshot, &paths.table, &positions)?;
     tracing::info!(
-        table = spec.name,
+        table = %spec.name,
         version = snapshot.version,
         files = snapshot.files.len(),
         deleted,
@@ -152,7 +153,7 @@ fn positions(
     spec: &TableSpec,
     partitions: u32,
 ) -> Result<BTreeMap<u32, u64>, SinkError> {
-    let prefix = app_id(spec.name, 0);
+    let prefix = app_id(&spec.name, 0);
     let prefix = prefix.trim_end_matches('0');
     let mut positions = BTreeMap::new();
     for (app_id, txn) in &snapshot.txns {

@@ -9,6 +9,8 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arrow::array::{ArrayRef, DictionaryArray, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
+use arrow::datatypes::Int32Type;
 use serde_json::{Value as Json, json};
 use sink::{SinkConfig, SinkMetrics, Table, TableSink, TableSpec};
 use streams::consume::{Delivered, Effect, Passed};
@@ -159,6 +161,63 @@ log.create_checkpoint()";
     sink.apply(Delivered { partition: 0, offset: COMMITS, appended_at, batch: builder.finish() }).await.unwrap();
     sink.flush(&[Passed { partition: 0, next: COMMITS + 1 }]).await.unwrap();
     assert_eq!(rows_by_log(&table), expected()[0].as_i64().unwrap() + 1);
+}
+
+/// A record of `rows` events, numbered on from `first`, a minute apart.
+fn events(first: i64, rows: i64) -> RecordBatch {
+    let text =
+        |text: fn(i64) -> String| Arc::new(StringArray::from_iter_values((first..first + rows).map(text))) as ArrayRef;
+    let dictionary = |text: fn(i64) -> String| {
+        let texts: Vec<String> = (first..first + rows).map(text).collect();
+        Arc::new(texts.iter().map(|text| Some(text.as_str())).collect::<DictionaryArray<Int32Type>>()) as ArrayRef
+    };
+    let number = |number: fn(i64) -> Option<i64>| {
+        Arc::new((first..first + rows).map(number).collect::<Int64Array>()) as ArrayRef
+    };
+    let time = || {
+        let times = TimestampMicrosecondArray::from_iter_values((first..first + rows).map(|n| START + n * MINUTE));
+        Arc::new(times.with_timezone("UTC")) as ArrayRef
+    };
+    let columns = vec![
+        text(|n| format!("{n:032x}-0")),
+        dictionary(|_| "hot".to_owned()),
+        dictionary(|_| "warning".to_owned()),
+        text(|n| format!("reading {n} läuft heiß")),
+        dictionary(|n| format!("device-{}", n % DEVICES)),
+        dictionary(|_| "hall-1".to_owned()),
+        time(),
+        time(),
+        number(|n| (n % 2 == 0).then_some(1)),
+        number(Some),
+        text(|n| format!("{{\"n\":{n}}}")),
+    ];
+    RecordBatch::try_new(telemetry::schema::events(), columns).unwrap()
+}
+
+#[tokio::test]
+#[ignore = "needs python with duckdb, pyarrow, deltalake, polars"]
+async fn every_reader_finds_the_same_events_by_glob_and_by_log() {
+    let dir = tempfile::tempdir().unwrap();
+    let config =
+        SinkConfig { root: dir.path().join("tables"), staging: dir.path().join("staging"), ..SinkConfig::default() };
+    let clock: Arc<dyn Clock> = ManualClock::new(Timestamp::from_micros(START));
+    let metrics = SinkMetrics::register(&prometheus::Registry::new()).unwrap();
+    let mut sink = TableSink::open(&config, TableSpec::events("maintenance"), 1, clock, &metrics).unwrap();
+    let appended_at = Timestamp::from_micros(START);
+    for commit in 0..COMMITS {
+        let batch = events(i64::try_from(commit).unwrap() * ROWS_A_COMMIT, ROWS_A_COMMIT);
+        sink.apply(Delivered { partition: 0, offset: commit, appended_at, batch }).await.unwrap();
+        sink.flush(&[Passed { partition: 0, next: commit + 1 }]).await.unwrap();
+    }
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/events.py");
+    let output = Command::new(python()).arg(script).arg(sink.path()).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let found: Json = serde_json::from_slice(&output.stdout).unwrap();
+    let rows = i64::try_from(COMMITS).unwrap() * ROWS_A_COMMIT;
+    let expected = json!([rows, rows, DEVICES, rows * (rows - 1) / 2, rows / 2, "2026-07-28 20:00:00"]);
+    for reader in ["duckdb glob", "duckdb log", "pyarrow glob", "pyarrow log", "polars glob", "polars log", "pandas"] {
+        assert_eq!(found[reader], expected, "{reader} in {found}");
+    }
 }
 
 fn rows_by_log(table: &Path) -> i64 {

@@ -10,8 +10,7 @@ use arrow::array::{
 use arrow::datatypes::Int32Type;
 
 use crate::clock::Timestamp;
-use crate::message::{Message, Value};
-use crate::rejection::Rejection;
+use crate::message::{Identity, Message, Value};
 use crate::schema;
 
 /// Collects messages into one batch of the stream schema of readings.
@@ -131,19 +130,24 @@ impl ReadingsBuilder {
     }
 }
 
-/// A payload that was refused, as it goes to the dead-letter stream.
-#[derive(Clone, Debug)]
+/// Something that was given up, as it goes to a dead-letter stream: a payload that was refused, or work that a
+/// payload led to.
+#[derive(Clone, Copy, Debug)]
 pub struct DeadLetter<'a> {
-    /// When Weir received it.
+    /// When Weir received it, or gave it up.
     pub received_at: Timestamp,
-    /// Why it was refused.
-    pub rejection: &'a Rejection,
+    /// The kind of refusal, from a closed set: [`crate::Reason::as_str`] of a payload.
+    pub reason: &'a str,
+    /// What exactly, for a person.
+    pub detail: &'a str,
     /// Topic it was published to.
     pub topic: &'a str,
     /// MQTT client that published it.
     pub client_id: &'a str,
     /// The payload, whole.
     pub payload: &'a [u8],
+    /// What the transport said beside the payload: without it, a payload put back would lose its identity.
+    pub identity: Option<Identity>,
 }
 
 /// Collects dead letters into one batch.
@@ -154,6 +158,8 @@ pub struct DeadLettersBuilder {
     topic: StringBuilder,
     client_id: StringBuilder,
     payload: BinaryBuilder,
+    boot: Int64Builder,
+    seq: Int64Builder,
     bytes: usize,
 }
 
@@ -166,6 +172,8 @@ impl Default for DeadLettersBuilder {
             topic: StringBuilder::new(),
             client_id: StringBuilder::new(),
             payload: BinaryBuilder::new(),
+            boot: Int64Builder::new(),
+            seq: Int64Builder::new(),
             bytes: 0,
         }
     }
@@ -178,19 +186,18 @@ impl fmt::Debug for DeadLettersBuilder {
 }
 
 impl DeadLettersBuilder {
-    /// Adds one refused payload.
+    /// Adds one letter.
     pub fn push(&mut self, letter: &DeadLetter<'_>) {
         self.received_at.append_value(letter.received_at.as_micros());
-        self.reason.append_value(letter.rejection.reason.as_str());
-        self.detail.append_value(&letter.rejection.detail);
+        self.reason.append_value(letter.reason);
+        self.detail.append_value(letter.detail);
         self.topic.append_value(letter.topic);
         self.client_id.append_value(letter.client_id);
         self.payload.append_value(letter.payload);
-        self.bytes += letter.rejection.detail.len()
-            + letter.topic.len()
-            + letter.client_id.len()
-            + letter.payload.len()
-            + ROW_BYTES;
+        self.boot.append_option(letter.identity.map(|identity| identity.boot));
+        self.seq.append_option(letter.identity.map(|identity| identity.seq));
+        self.bytes +=
+            letter.detail.len() + letter.topic.len() + letter.client_id.len() + letter.payload.len() + ROW_BYTES;
     }
 
     /// Letters collected so far.
@@ -224,6 +231,8 @@ impl DeadLettersBuilder {
             Arc::new(self.topic.finish()),
             Arc::new(self.client_id.finish()),
             Arc::new(self.payload.finish()),
+            Arc::new(self.boot.finish()),
+            Arc::new(self.seq.finish()),
         ];
         RecordBatch::try_new(schema::dead_letters(), columns).expect("columns are made for the schema")
     }

@@ -37,6 +37,26 @@ pub mod reading {
     pub const TABLE_COLUMNS: usize = 11;
 }
 
+/// Positions of the columns of a dead letter.
+pub mod dead_letter {
+    /// When Weir received it: microseconds, UTC.
+    pub const RECEIVED_AT: usize = 0;
+    /// The kind of refusal: dictionary of text.
+    pub const REASON: usize = 1;
+    /// What exactly, for a person.
+    pub const DETAIL: usize = 2;
+    /// Topic it was published to.
+    pub const TOPIC: usize = 3;
+    /// MQTT client that published it.
+    pub const CLIENT_ID: usize = 4;
+    /// The payload, whole: binary.
+    pub const PAYLOAD: usize = 5;
+    /// Restart counter that the transport gave, nullable. Not in records before layout version 2.
+    pub const BOOT: usize = 6;
+    /// Message number that the transport gave, nullable. Not in records before layout version 2.
+    pub const SEQ: usize = 7;
+}
+
 /// Positions of the columns of an alert.
 pub mod alert {
     /// Deterministic id: 32 hex digits.
@@ -235,6 +255,8 @@ static DEAD_LETTERS: LazyLock<SchemaRef> = LazyLock::new(|| {
             Field::new("topic", DataType::Utf8, false),
             Field::new("client_id", DataType::Utf8, false),
             Field::new("payload", DataType::Binary, false),
+            Field::new("boot", DataType::Int64, true),
+            Field::new("seq", DataType::Int64, true),
         ],
     )
 });
@@ -263,10 +285,17 @@ pub fn alerts_stream() -> SchemaRef {
     ALERTS_STREAM.clone()
 }
 
-/// Columns of the stream `dead_letters`: the payload as it came, and why it was refused.
+/// Columns of the streams of dead letters: the payload as it came, why it was refused, and the identity that the
+/// transport gave it, if any. See [`dead_letter`] for their places.
 #[must_use]
 pub fn dead_letters() -> SchemaRef {
     DEAD_LETTERS.clone()
+}
+
+/// How many of the first columns of `schema` its records had in layout version 1 of [`crate::ipc`]; the others are
+/// nullable and read as null. `None`: the schema is as it was.
+pub(crate) fn columns_in_version_1(schema: &SchemaRef) -> Option<usize> {
+    (*schema == *DEAD_LETTERS).then_some(dead_letter::BOOT)
 }
 
 /// Columns of the stream `workflows`: what fired, what is to be done about it, and where the reading came from.

@@ -7,6 +7,7 @@
 mod fdatasync;
 mod process;
 mod report;
+pub(crate) mod rules;
 mod scenario;
 
 use std::path::{Path, PathBuf};
@@ -30,7 +31,7 @@ const LATENCY_RATE: f64 = 5_000.0;
 
 /// Runs all measurements and prints them.
 pub(crate) async fn run(arguments: &Bench, clock: Arc<dyn Clock>) -> anyhow::Result<ExitCode> {
-    let directory = directory(arguments, &clock)?;
+    let directory = directory(arguments.data.as_deref(), &clock)?;
     let duration = Duration::from_secs(arguments.seconds);
     let scenario = |name, behind, readings_per_message, rate| Scenario {
         name,
@@ -69,8 +70,9 @@ pub(crate) async fn run(arguments: &Bench, clock: Arc<dyn Clock>) -> anyhow::Res
     Ok(ExitCode::SUCCESS)
 }
 
-fn directory(arguments: &Bench, clock: &Arc<dyn Clock>) -> anyhow::Result<PathBuf> {
-    let parent = arguments.data.clone().unwrap_or_else(|| Config::default().data.dir);
+/// A new directory below `parent`, or below the directory of data.
+fn directory(parent: Option<&Path>, clock: &Arc<dyn Clock>) -> anyhow::Result<PathBuf> {
+    let parent = parent.map_or_else(|| Config::default().data.dir, Path::to_owned);
     let directory = parent.join(format!("bench-{}", clock.now().as_micros()));
     std::fs::create_dir_all(&directory).with_context(|| directory.display().to_string())?;
     Ok(directory)

@@ -31,6 +31,15 @@ pub(crate) enum Command {
     Verify(Verify),
     /// Measure the endpoint alone and the whole pipeline, generator included, on this machine
     Bench(Bench),
+    /// Messages that were refused and workflows that were given up, in a running process
+    #[command(subcommand)]
+    Dlq(crate::commands::dlq::DlqCommand),
+    /// What rules started, in a running process: the state of each run and step
+    #[command(subcommand)]
+    Workflows(crate::commands::workflows::WorkflowsCommand),
+    /// Check, try, backtest and list rules
+    #[command(subcommand)]
+    Rules(crate::commands::rules::RulesCommand),
     /// Print the configuration in force
     Config(Addresses),
     /// What the harness in chaos/ asks of this binary
@@ -130,6 +139,12 @@ pub(crate) struct Simulate {
     /// Longest pause between two attempts to connect. For a harness that restarts the server all the time
     #[arg(long, value_name = "TIME", default_value = "2s", value_parser = duration, hide = true)]
     pub(crate) reconnect_within: Duration,
+    /// Let each device subscribe to its commands, acknowledge them, and write them to this file
+    #[arg(long, value_name = "FILE", conflicts_with = "replay")]
+    pub(crate) commands: Option<PathBuf>,
+    /// Topic of the commands of a device
+    #[arg(long, value_name = "TOPIC", default_value = "{site}/{device_id}/commands", requires = "commands")]
+    pub(crate) commands_topic: String,
     /// How long to wait at the end for acknowledgements still missing
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = duration)]
     pub(crate) drain: Duration,
@@ -166,7 +181,11 @@ pub(crate) struct Verify {
 
 /// `weir bench`.
 #[derive(Args, Clone, Debug)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct Bench {
+    /// What else to measure
+    #[command(subcommand)]
+    pub(crate) what: Option<BenchCommand>,
     /// Seconds of load per measurement
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=3600))]
     pub(crate) seconds: u64,
@@ -176,6 +195,13 @@ pub(crate) struct Bench {
     /// Print the figures as one JSON line, last on stdout
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// What `weir bench` measures besides the pipeline.
+#[derive(Clone, Debug, Subcommand)]
+pub(crate) enum BenchCommand {
+    /// Measure what rules cost, a reading and rule, and their share of the pipeline's CPU
+    Rules(crate::bench::rules::BenchRules),
 }
 
 /// `weir load`.

@@ -1,14 +1,17 @@
 //! The commands, one file each.
 
 mod demo;
+pub(crate) mod dlq;
 #[cfg(feature = "faults")]
 pub(crate) mod faults;
 mod load;
+pub(crate) mod rules;
 mod signals;
 mod simulate;
 mod status;
 mod up;
 mod verify;
+pub(crate) mod workflows;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -18,7 +21,7 @@ use simulator::FleetConfig;
 use telemetry::clock::SystemClock;
 
 use crate::bench;
-use crate::cli::{Addresses, Command, Fleet};
+use crate::cli::{Addresses, Bench, BenchCommand, Command, Fleet};
 use crate::config::Config;
 
 /// Runs `command`.
@@ -35,7 +38,13 @@ pub(crate) async fn run(command: Command, mut config: Config) -> anyhow::Result<
         }
         Command::Simulate(arguments) => simulate::run(arguments, &config, clock).await,
         Command::Verify(arguments) => verify::run(&arguments),
+        Command::Bench(Bench { what: Some(BenchCommand::Rules(arguments)), .. }) => {
+            bench::rules::run(&arguments, clock).await
+        }
         Command::Bench(arguments) => bench::run(&arguments, clock).await,
+        Command::Dlq(command) => dlq::run(command, &config).await,
+        Command::Workflows(command) => workflows::run(command, &config).await,
+        Command::Rules(command) => rules::run(command, &config, clock).await,
         Command::Config(addresses) => {
             apply(&mut config, &addresses);
             print!("{}", config.to_toml()?);

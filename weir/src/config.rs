@@ -85,12 +85,12 @@ pub(crate) struct Rules {
 pub(crate) struct Workflows {
     pub(crate) concurrency: usize,
     pub(crate) window: usize,
-    pub(crate) max_pending: usize,
+    pub(crate) max_pending: u64,
     pub(crate) breaker_failures: u32,
     pub(crate) breaker_open_seconds: f64,
     pub(crate) breaker_longest_open_seconds: f64,
     pub(crate) keep_seconds: u64,
-    pub(crate) keep_runs: usize,
+    pub(crate) keep_runs: u64,
     /// Ranges of addresses, e.g. `10.0.0.0/8`.
     pub(crate) allow_addresses: Vec<String>,
 }
@@ -242,10 +242,10 @@ impl Config {
             ("sink.roll_bytes", self.sink.roll_bytes as u64, 65_536, 1 << 34),
             ("workflows.concurrency", self.workflows.concurrency as u64, 1, 1024),
             ("workflows.window", self.workflows.window as u64, 16, 1 << 20),
-            ("workflows.max_pending", self.workflows.max_pending as u64, 1, 100_000_000),
+            ("workflows.max_pending", self.workflows.max_pending, 1, 100_000_000),
             ("workflows.breaker_failures", u64::from(self.workflows.breaker_failures), 1, 1000),
             ("workflows.keep_seconds", self.workflows.keep_seconds, 86_400, 366 * 86_400),
-            ("workflows.keep_runs", self.workflows.keep_runs as u64, 0, 100_000_000),
+            ("workflows.keep_runs", self.workflows.keep_runs, 0, 100_000_000),
             ("consumers.read_bytes", self.consumers.read_bytes as u64, 1024, 1 << 30),
         ];
         for (name, value, least, most) in bounds {

@@ -1,4 +1,4 @@
-//! The admin port: `/metrics`, `/healthz`, `/readyz`.
+//! The admin port: `/metrics`, `/healthz`, `/readyz`, and the API.
 //!
 //! Its own accept loop, because `axum::serve` waits for ever for a client's headers.
 
@@ -35,13 +35,14 @@ struct Admin {
     readiness: Readiness,
 }
 
-/// Serves the admin port until the returned task is aborted.
-pub(crate) fn serve(listener: TcpListener, registry: Registry, readiness: Readiness) -> JoinHandle<()> {
+/// Serves the admin port, with `api` besides, until the returned task is aborted.
+pub(crate) fn serve(listener: TcpListener, registry: Registry, readiness: Readiness, api: Router) -> JoinHandle<()> {
     let router = Router::new()
         .route("/metrics", get(metrics))
         .route("/healthz", get(async || "ok\n"))
         .route("/readyz", get(readyz))
-        .with_state(Admin { registry, readiness });
+        .with_state(Admin { registry, readiness })
+        .merge(api);
     tokio::spawn(accept(listener, router))
 }
 

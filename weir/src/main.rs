@@ -1,11 +1,15 @@
 //! `weir`: telemetry from devices to Parquet, in one binary.
 
+mod admin;
+mod api;
 mod bench;
 mod cli;
 mod commands;
 mod config;
+mod dlq;
 mod http;
 mod logging;
+mod reload;
 mod supervisor;
 mod verify;
 mod wiring;

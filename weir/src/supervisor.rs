@@ -10,8 +10,6 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::sync::watch;
 use tokio::task::{JoinError, JoinHandle, JoinSet};
 
-use crate::wiring::StageFuture;
-
 /// The stages behind the door, in the order in which they stop.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Stage {
@@ -67,7 +65,11 @@ impl Supervisor {
     }
 
     /// Spawns the stage that `start` makes of its stop signal.
-    pub(crate) fn spawn<F: StageFuture>(&mut self, stage: Stage, start: impl FnOnce(watch::Receiver<bool>) -> F) {
+    pub(crate) fn spawn<F, E>(&mut self, stage: Stage, start: impl FnOnce(watch::Receiver<bool>) -> F)
+    where
+        F: Future<Output = Result<(), E>> + Send + 'static,
+        E: std::error::Error + Send + Sync + 'static,
+    {
         let (stop, stopped) = watch::channel(false);
         let work = start(stopped);
         self.stops.push((stage.clone(), stop));
@@ -134,10 +136,10 @@ mod tests {
         let mut supervisor = Supervisor::new().unwrap();
         for stage in [Stage::AlertsTable, Stage::Rules, Stage::ReadingsTable] {
             let order = order.clone();
-            supervisor.spawn(stage, move |mut stop| async move {
+            supervisor.spawn(stage.clone(), move |mut stop| async move {
                 stop.wait_for(|stop| *stop).await.unwrap();
                 order.lock().unwrap().push(stage.clone());
-                Ok(())
+                Ok::<(), ConsumeError>(())
             });
         }
         supervisor.stop().await.unwrap();
@@ -150,7 +152,7 @@ mod tests {
         supervisor.spawn(Stage::AlertsTable, |_stop| async {
             Err(ConsumeError::Effect { group: "sink/alerts".into(), source: EffectError::new("rename", "disk full") })
         });
-        supervisor.spawn(Stage::Rules, |_stop| std::future::pending());
+        supervisor.spawn(Stage::Rules, |_stop| std::future::pending::<Result<(), ConsumeError>>());
         let error = format!("{:#}", supervisor.failed().await);
         assert!(error.contains("stage sink/alerts failed") && error.contains("disk full"), "{error}");
     }
@@ -158,7 +160,7 @@ mod tests {
     #[tokio::test]
     async fn a_stage_that_panics_ends_the_wait() {
         let mut supervisor = Supervisor::new().unwrap();
-        supervisor.spawn(Stage::Rules, |_stop| async { panic!("a bug") });
+        supervisor.spawn(Stage::Rules, |_stop| async { panic!("a bug") as Result<(), ConsumeError> });
         assert!(format!("{:#}", supervisor.failed().await).contains("panicked"));
     }
 }

@@ -1,9 +1,12 @@
 //! The one place that names concrete backends: builds the pipeline of a configuration and runs it.
 //!
-//! Stopping goes with the stream: the door first, then the rules, then the tables. Each stage drains what
-//! the one before it left, so that on return everything acknowledged is in the table.
+//! Stopping goes with the stream: the door first, then the rules, then workflows, then the tables. Each stage
+//! drains what the one before it left, so that on return everything acknowledged is in the table.
 
-use std::future::Future;
+mod consumers;
+mod devices;
+mod workflows;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -11,23 +14,28 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use ingest::{Ingest, IngestConfig, IngestMetrics, IngestState, Intake, StartError};
-use processors::{RuleSet, RulesEffect, RulesMetrics};
+use processors::RuleSet;
 use prometheus::Registry;
-use sink::{SinkConfig, SinkMetrics, TableSink, TableSpec};
-use streams::consume::{self, ConsumerConfig};
+use streams::consume;
 use streams::log::{EmbeddedLog, LogConfig, LogMetrics};
 use streams::metrics::ConsumerMetrics;
-use streams::{Partition, Position, StreamName, StreamSpec, Streams};
+use streams::{StreamName, StreamSpec, Streams};
 use telemetry::Clock;
+use tokio::sync::watch;
 
+use self::consumers::Consumers;
+use self::devices::Connected;
+use crate::api::{self, ApiState};
 use crate::config::Config;
+use crate::dlq::{Dlq, Runs};
 use crate::http;
-use crate::supervisor::{Stage, Supervisor};
+use crate::reload::{self, Reload};
+use crate::supervisor::Supervisor;
 
 /// What runs behind the door.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Behind {
-    /// Rules and tables.
+    /// Rules, workflows and tables.
     Everything,
     /// Nothing: messages stay in the log. For measurements of the door alone.
     Nothing,
@@ -44,6 +52,8 @@ pub(crate) struct Pipeline {
     ingest: Ingest,
     log: Arc<EmbeddedLog>,
     deadline: Duration,
+    /// Held for what it does while it is there.
+    _reload: Option<Reload>,
 }
 
 /// Directory of the table `name` under the data directory of `config`.
@@ -68,29 +78,42 @@ impl Pipeline {
         let log = open_log(config, behind, &registry, clock.clone())?;
         let streams: Arc<dyn Streams> = log.clone();
 
+        let (rules, reload) = keep_rules(config, rules, &registry)?;
+        let devices = Connected::default();
         let consumers = match behind {
             Behind::Nothing => None,
             Behind::Everything | Behind::EverythingUnsynced => {
                 let metrics = ConsumerMetrics::register(&registry)?;
                 let context = consume::Context { streams: streams.clone(), clock: clock.clone(), metrics };
-                Some(Consumers::open(config, rules, context, &registry).await?)
+                Some(Consumers::open(config, rules.clone(), context, &registry, devices.clone()).await?)
             }
         };
-        let ingest = Ingest::start(ingest_config(config), streams, clock, IngestMetrics::register(&registry)?)
+        let metrics = IngestMetrics::register(&registry)?;
+        let ingest = Ingest::start(ingest_config(config), streams.clone(), clock.clone(), metrics)
             .await
             .map_err(|error| door_error(error, config))?;
+        devices.open(ingest.commands());
+
+        let workflows = consumers.as_ref().map(|consumers| consumers.workflows.workflows.clone());
+        let runs = workflows.clone().map(|workflows| Arc::new(workflows) as Arc<dyn Runs>);
+        let dlq = Dlq::open(data, streams, ingest.intake(), runs, clock)?;
+        let state = ApiState { workflows: workflows.clone(), dlq, rules, registry: registry.clone() };
 
         let mut supervisor = Supervisor::new()?;
         let http_address = http.local_addr().context("HTTP address")?;
         let (door, disk) = (ingest.intake(), log.clone());
         let readiness: http::Readiness = Arc::new(move || ready(&door, &disk));
-        supervisor.keep(http::serve(http, registry.clone(), readiness));
+        supervisor.keep(http::serve(http, registry.clone(), readiness, api::router(state)));
         if let Some(consumers) = consumers {
             consumers.spawn(&mut supervisor);
         }
+        if let Some(workflows) = workflows {
+            supervisor.keep(tokio::spawn(devices::tell_arrivals(ingest.commands(), workflows)));
+        }
         tracing::info!(mqtt = %ingest.local_addr(), http = %http_address, data = %data.display(), "ready");
         let deadline = Duration::from_secs(config.mqtt.stop_deadline_seconds);
-        Ok(Self { mqtt: ingest.local_addr(), http: http_address, registry, supervisor, ingest, log, deadline })
+        let mqtt = ingest.local_addr();
+        Ok(Self { mqtt, http: http_address, registry, supervisor, ingest, log, deadline, _reload: reload })
     }
 
     /// Resolves when a stage has failed, to what failed and why.
@@ -121,8 +144,23 @@ impl Pipeline {
     }
 }
 
+/// The rules in force, from now on: those of a file are kept up to date, others stay as they are.
+fn keep_rules(
+    config: &Config,
+    rules: RuleSet,
+    registry: &Registry,
+) -> anyhow::Result<(watch::Receiver<Arc<RuleSet>>, Option<Reload>)> {
+    let (file, streams) = (&config.rules.file, &config.streams.emit);
+    reload::check_streams(&rules, streams).context("rules")?;
+    if file.as_os_str().is_empty() {
+        return Ok((watch::channel(Arc::new(rules)).1, None));
+    }
+    let (rules, reload) = Reload::start(file, streams, rules, registry)?;
+    Ok((rules, Some(reload)))
+}
+
 /// Waits until something is there.
-async fn set(reason: &mut tokio::sync::watch::Receiver<Option<String>>) -> String {
+async fn set(reason: &mut watch::Receiver<Option<String>>) -> String {
     match reason.wait_for(Option::is_some).await {
         Ok(reason) => reason.clone().unwrap_or_default(),
         Err(_) => std::future::pending().await,
@@ -161,97 +199,17 @@ fn open_log(
         sync,
     };
     let stream = |name, partitions| StreamSpec { name, partitions };
-    let specs = vec![
+    let mut specs = vec![
         stream(StreamName::readings(), settings.partitions),
         stream(StreamName::alerts(), settings.partitions),
         stream(StreamName::dead_letters(), 1),
+        stream(StreamName::workflows(), settings.partitions),
+        stream(StreamName::workflow_dead_letters(), 1),
     ];
+    specs.extend(config.emit()?.into_iter().map(|name| stream(name, settings.partitions)));
     let opened = EmbeddedLog::open(log, specs, clock, LogMetrics::register(registry)?).context("streams")?;
     tracing::info!(recovery = ?opened.recovery(), "log opened");
     Ok(opened)
-}
-
-/// The consumers, opened and not yet running.
-struct Consumers {
-    context: consume::Context,
-    rules: (ConsumerConfig, RulesEffect),
-    tables: [(Stage, ConsumerConfig, TableSink); 2],
-}
-
-impl Consumers {
-    /// Opens the tables, and registers each group that is new: from then on the log keeps all that it has not
-    /// passed. That must be so before the first message is acknowledged.
-    async fn open(
-        config: &Config,
-        rules: RuleSet,
-        context: consume::Context,
-        registry: &Registry,
-    ) -> anyhow::Result<Self> {
-        let metrics = RulesMetrics::register(registry)?;
-        let effect = RulesEffect::new(Arc::new(rules), context.streams.clone(), metrics, context.clock.clone())
-            .append_bytes(config.streams.queue_bytes / 2);
-        let rules = (consumer(config, "rules", StreamName::readings()), effect);
-
-        let (metrics, sink) = (SinkMetrics::register(registry)?, sink_config(config));
-        let table = |stage, spec, group, stream| -> anyhow::Result<_> {
-            let table = TableSink::open(&sink, spec, config.streams.partitions, context.clock.clone(), &metrics)?;
-            Ok((stage, consumer(config, group, stream), table))
-        };
-        let tables = [
-            table(Stage::ReadingsTable, TableSpec::readings(), "sink/readings", StreamName::readings())?,
-            table(Stage::AlertsTable, TableSpec::alerts(), "sink/alerts", StreamName::alerts())?,
-        ];
-        for consumer in [&rules.0].into_iter().chain(tables.iter().map(|(_, consumer, _)| consumer)) {
-            register(context.streams.as_ref(), consumer, config.streams.partitions).await?;
-        }
-        Ok(Self { context, rules, tables })
-    }
-
-    fn spawn(self, supervisor: &mut Supervisor) {
-        let Self { context, rules: (consumer, effect), tables } = self;
-        supervisor.spawn(Stage::Rules, |stop| consume::run(context.clone(), consumer, effect, stop));
-        for (stage, consumer, effect) in tables {
-            supervisor.spawn(stage, |stop| consume::run(context.clone(), consumer, effect, stop));
-        }
-    }
-}
-
-/// Commits the beginning of each partition where the group has no position.
-async fn register(streams: &dyn Streams, consumer: &ConsumerConfig, partitions: u32) -> anyhow::Result<()> {
-    let failed = || format!("consumer group {}", consumer.group);
-    let mut begins = Vec::new();
-    for index in 0..partitions {
-        let partition = Partition::new(consumer.stream.clone(), index);
-        if streams.position(&consumer.group, &partition).await.with_context(failed)?.is_none() {
-            let offset = streams.bounds(&partition).with_context(failed)?.start;
-            begins.push((partition, Position { offset, ..Position::default() }));
-        }
-    }
-    if begins.is_empty() {
-        return Ok(());
-    }
-    streams.commit(&consumer.group, begins).await.with_context(failed)
-}
-
-fn sink_config(config: &Config) -> SinkConfig {
-    SinkConfig {
-        root: config.data.dir.join("tables"),
-        staging: config.data.dir.join("staging"),
-        roll_rows: config.sink.roll_rows,
-        roll_bytes: config.sink.roll_bytes,
-        roll_age: Duration::from_secs_f64(config.sink.roll_age_seconds),
-        ..SinkConfig::default()
-    }
-}
-
-fn consumer(config: &Config, group: &str, stream: StreamName) -> ConsumerConfig {
-    ConsumerConfig {
-        group: group.into(),
-        stream,
-        read_bytes: config.consumers.read_bytes,
-        commit_interval: Duration::from_secs_f64(config.consumers.commit_interval_seconds),
-        gather: consume::GATHER,
-    }
 }
 
 fn ingest_config(config: &Config) -> IngestConfig {
@@ -295,10 +253,6 @@ fn ready(door: &Intake, log: &EmbeddedLog) -> Result<(), String> {
         IngestState::Accepting => Ok(()),
     }
 }
-
-/// A stage's future, named for the supervisor.
-pub(crate) trait StageFuture: Future<Output = Result<(), consume::ConsumeError>> + Send + 'static {}
-impl<F: Future<Output = Result<(), consume::ConsumeError>> + Send + 'static> StageFuture for F {}
 
 #[cfg(test)]
 mod tests;

@@ -8,6 +8,7 @@ use anyhow::Context;
 
 use super::identity::Identity;
 use super::plan::Fault;
+use crate::clock;
 
 /// Bytes between two writes to the file.
 const BUFFER: usize = 64 * 1024;
@@ -49,17 +50,19 @@ impl Record {
     pub(super) fn create(path: &Path) -> anyhow::Result<Self> {
         let file = File::create(path).with_context(|| path.display().to_string())?;
         let mut lines = csv::WriterBuilder::new().has_headers(false).buffer_capacity(BUFFER).from_writer(file);
-        lines.write_record(["device", "boot", "seq"]).context("write the file of acknowledgements")?;
+        lines.write_record(["device", "boot", "seq", "passed_at"]).context("write the file of acknowledgements")?;
         Ok(Self { witness: Witness::default(), lines })
     }
 
-    /// An acknowledgement is in the socket of the device.
+    /// An acknowledgement is in the socket of the device; in the file with the time since the harness's start.
     pub(super) fn passed(&mut self, device: &str, identity: Option<Identity>) -> anyhow::Result<()> {
         self.witness.pubacks += 1;
         match identity {
             None => self.witness.unidentified += 1,
             Some(Identity { boot, seq }) => {
-                self.lines.serialize((device, boot, seq)).context("write the file of acknowledgements")?;
+                self.lines
+                    .serialize((device, boot, seq, clock::micros()))
+                    .context("write the file of acknowledgements")?;
             }
         }
         Ok(())

@@ -8,8 +8,9 @@ use crate::lanes;
 use crate::outcome::Outcome;
 use crate::round::{Plan, Round, play};
 use crate::setting::Setting;
+use crate::workflows::Workflows;
 
-use super::names;
+use super::{names, workflows};
 
 /// Faults of a round.
 const PER_ROUND: u32 = 92;
@@ -22,7 +23,8 @@ const REACH_CHECKPOINT: Duration = Duration::from_secs(15);
 pub(crate) fn run(setting: &Setting) -> anyhow::Result<Outcome> {
     let points = names::points(&setting.binaries)?;
     let mut outcome = lanes::play(setting.count(46, 1_200, 6_000), PER_ROUND, |number, faults| {
-        let plan = Plan { binary: setting.binaries.faults.clone(), ..Plan::new(setting, "points", number) };
+        // With workflows, or the points on their way would never be reached.
+        let plan = Plan { binary: setting.binaries.faults.clone(), ..workflows::plan(setting, "points", number) };
         play(setting, plan, |round| attack(round, &points, number * PER_ROUND, faults))
     })?;
     let missed = points.iter().filter(|point| !outcome.faults.contains_key(&fault(point)));
@@ -34,6 +36,7 @@ pub(crate) fn run(setting: &Setting) -> anyhow::Result<Outcome> {
 }
 
 fn attack(round: &mut Round, points: &[String], first: u32, faults: u32) -> anyhow::Result<()> {
+    round.workflows.iter().for_each(Workflows::misbehave);
     let launch = round.launch.clone();
     for point in points.iter().cycle().skip(usize::try_from(first)? % points.len()).take(usize::try_from(faults)?) {
         let rare = point.starts_with("checkpoint");

@@ -12,9 +12,10 @@ use crate::round::{Plan, Round, play};
 use crate::setting::Setting;
 use crate::strace::{Call, Effect, Injection};
 use crate::weir::Weir;
+use crate::workflows::Workflows;
 
 use super::names::Name;
-use super::{audit, devices, log, names, power};
+use super::{audit, devices, log, names, power, workflows};
 
 /// Rounds until a bug counts as missed.
 const ATTEMPTS: u32 = 6;
@@ -44,6 +45,8 @@ enum Bait {
     Model,
     /// Damaged files.
     Damage,
+    /// Kills at one named point, of rules with steps whose targets are in trouble.
+    Steps(&'static str),
 }
 
 /// Which bait for which bug.
@@ -60,6 +63,10 @@ const BAITS: &[(&str, Bait)] = &[
     ("dedupe_forgotten", Bait::LostAcks),
     ("late_dropped", Bait::Devices),
     ("alerts_repeated", Bait::Point("alerts_appended")),
+    ("step_done_before_attempt", Bait::Steps("outbox_committed")),
+    ("emit_recovery_skipped", Bait::Steps("event_appended")),
+    ("outbox_after_position", Bait::Steps("outbox_commit")),
+    ("keys_forgotten", Bait::Steps("position_commit")),
     ("parquet_sync_skipped", Bait::Power),
     ("rename_after_commit", Bait::Point("delta_synced")),
     ("delta_directory_sync_skipped", Bait::Audit),
@@ -133,6 +140,10 @@ fn once(setting: &Setting, tooth: &str, bait: Bait, number: u32) -> anyhow::Resu
         Bait::Audit => play(setting, plan, audit::attack),
         Bait::Model => log::planted(setting, tooth, "model"),
         Bait::Damage => log::planted(setting, tooth, "damage"),
+        Bait::Steps(point) => play(setting, planted(workflows::plan(setting, "teeth", number)), |round| {
+            round.workflows.iter().for_each(Workflows::misbehave);
+            at_point(round, point)
+        }),
     }
 }
 

@@ -143,7 +143,7 @@ impl Encoders {
 mod tests {
     use std::borrow::Cow;
 
-    use telemetry::{Reading, Reason, Rejection, Value};
+    use telemetry::{Reading, Reason, Value};
 
     use super::*;
 
@@ -169,13 +169,14 @@ mod tests {
         assert!(group.is_empty());
         group.push(&message("a", 3), 2, 100, Timestamp::from_micros(1));
         group.push(&message("b", 1), 0, 100, Timestamp::from_micros(1));
-        let rejection = Rejection::new(Reason::Undecodable, "no format");
         let letter = DeadLetter {
             received_at: Timestamp::from_micros(1),
-            rejection: &rejection,
+            reason: Reason::Undecodable.as_str(),
+            detail: "no format",
             topic: "t",
             client_id: "c",
             payload: b"x",
+            identity: None,
         };
         group.push_dead_letter(&letter);
         assert_eq!(group.tally, Tally { messages: 3, readings: 4, ignored_fields: 4 });

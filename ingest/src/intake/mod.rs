@@ -47,6 +47,14 @@ pub struct Receipt {
     pub readings: u32,
 }
 
+impl Receipt {
+    /// Whether the message was refused and went to the dead letters.
+    #[must_use]
+    pub fn is_refused(&self) -> bool {
+        self.readings == 0
+    }
+}
+
 /// The intake is closed: stopping, or failed. The message was not taken and must not be acknowledged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("intake is closed")]
@@ -142,12 +150,34 @@ impl Intake {
     /// # Errors
     /// [`Closed`]: the message was not taken.
     pub fn accept(&self, incoming: &Incoming<'_>) -> Result<Receipt, Closed> {
-        let shared = &*self.shared;
-        let received_at = shared.clock.now();
-        match shared.admission.admit(incoming.topic, incoming.payload, incoming.identity, received_at) {
-            Ok(admitted) => shared.append(&admitted, incoming.payload.len(), received_at),
-            Err(rejection) => shared.append_dead_letter(incoming, &rejection, received_at),
-        }
+        let received_at = self.shared.clock.now();
+        self.shared.take_in(incoming, received_at, received_at)
+    }
+
+    /// Puts a message that was refused before back into the open group, and waits until that is durable. Its
+    /// identity is what it was, so a message that is put back twice is in the table once. `received_at` is when it
+    /// first came: what it says of times without naming them is meant from there, and its rows say so. Whether it
+    /// is too far in the future is judged by now. Refused again ([`Receipt::is_refused`]), it is a new dead letter.
+    ///
+    /// For many at a time: [`Intake::room`], [`Intake::accept_again`] for each, [`Intake::durable`] of the last.
+    ///
+    /// # Errors
+    /// [`Closed`]: it may have been taken or not, put it back again.
+    pub async fn put_back(&self, incoming: &Incoming<'_>, received_at: Timestamp) -> Result<Receipt, Closed> {
+        self.room().await?;
+        let receipt = self.accept_again(incoming, received_at)?;
+        self.durable(receipt.group).await?;
+        Ok(receipt)
+    }
+
+    /// As [`Intake::put_back`], without waiting for room before or durability after.
+    ///
+    /// # Errors
+    /// [`Closed`]: the message was not taken.
+    pub fn accept_again(&self, incoming: &Incoming<'_>, received_at: Timestamp) -> Result<Receipt, Closed> {
+        let now = self.shared.clock.now();
+        // A clock set back since then does not make it a message from the future.
+        self.shared.take_in(incoming, received_at, now.max(received_at))
     }
 
     /// Whether the open group is below its bound.
@@ -211,6 +241,10 @@ impl Intake {
         self.shared.failed.subscribe()
     }
 
+    pub(crate) fn state_changes(&self) -> watch::Receiver<IngestState> {
+        self.shared.state.subscribe()
+    }
+
     /// Takes nothing more from now on; what was taken is still committed.
     pub(crate) fn close(&self) {
         self.shared.close(IngestState::Stopping);
@@ -243,6 +277,13 @@ impl Intake {
 }
 
 impl Shared {
+    fn take_in(&self, incoming: &Incoming<'_>, received_at: Timestamp, now: Timestamp) -> Result<Receipt, Closed> {
+        match self.admission.admit(incoming.topic, incoming.payload, incoming.identity, received_at, now) {
+            Ok(admitted) => self.append(&admitted, incoming.payload.len(), received_at),
+            Err(rejection) => self.append_dead_letter(incoming, &rejection, received_at),
+        }
+    }
+
     fn append(&self, admitted: &Admitted<'_>, bytes: usize, received_at: Timestamp) -> Result<Receipt, Closed> {
         let message = admitted.message();
         let partition = partition::of_device(&message.device_id, self.partitions);
@@ -262,9 +303,10 @@ impl Shared {
         rejection: &Rejection,
         received_at: Timestamp,
     ) -> Result<Receipt, Closed> {
-        let Incoming { topic, client_id, payload, .. } = *incoming;
+        let Incoming { topic, client_id, payload, identity } = *incoming;
         let mut open = self.open()?;
-        open.group.push_dead_letter(&DeadLetter { received_at, rejection, topic, client_id, payload });
+        let (reason, detail) = (rejection.reason.as_str(), &*rejection.detail);
+        open.group.push_dead_letter(&DeadLetter { received_at, reason, detail, topic, client_id, payload, identity });
         let receipt = self.appended(open, 0);
         self.metrics.rejected.with_label_values(&[rejection.reason.as_str()]).inc();
         tracing::debug!(reason = rejection.reason.as_str(), detail = %rejection.detail, "message refused");

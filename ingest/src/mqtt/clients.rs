@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::watch;
 
-use super::worker::Mailbox;
+use super::mailbox::Mailbox;
 
 /// Connections over the limit that are still told so; more are closed without a word.
 const TOLD: usize = 1024;
@@ -99,13 +99,13 @@ mod tests {
         let mailbox = Arc::new(Mailbox::default());
         clients.enter("pump", 1, mailbox.clone());
         clients.enter("pump", 2, mailbox.clone());
-        assert_eq!(mailbox.take_kicked(), [1]);
+        assert_eq!(mailbox.take().kicked, [1]);
         clients.leave("pump", 1);
         clients.enter("pump", 3, mailbox.clone());
-        assert_eq!(mailbox.take_kicked(), [2], "the old one leaving does not take the new one's name");
+        assert_eq!(mailbox.take().kicked, [2], "the old one leaving does not take the new one's name");
         clients.leave("pump", 3);
         clients.enter("pump", 4, mailbox.clone());
-        assert!(mailbox.take_kicked().is_empty());
+        assert!(mailbox.take().kicked.is_empty());
     }
 
     #[test]

@@ -16,13 +16,14 @@ use ntex::util::BytePages;
 use ntex_mqtt::v5::codec::DisconnectReasonCode as Code;
 use streams::faults::{Point, Tooth, point, tooth};
 use telemetry::Reason;
-use telemetry::topic::Filter;
 
 use super::Version;
 use super::frame::{FrameError, Frames};
 use super::handshake::{Client, Will};
+use super::outgoing::Outgoing;
 use super::owed::{Debts, Owed, Sent};
 use super::packet;
+use super::subscriptions::Subscriptions;
 use super::worker::Worker;
 use crate::intake::Incoming;
 use crate::live::LiveReading;
@@ -31,10 +32,11 @@ use crate::live::LiveReading;
 pub(super) struct Connection {
     pub(super) id: u64,
     pub(super) worker: Rc<Worker>,
-    io: IoRef,
+    pub(super) io: IoRef,
     pub(super) version: Version,
     pub(super) name: Box<str>,
-    most_packet_bytes: usize,
+    pub(super) most_packet_bytes: usize,
+    pub(super) receive_maximum: u16,
     frames: Frames,
     pub(super) debts: RefCell<Debts>,
     /// Messages that became owed since the gauge was last moved.
@@ -42,7 +44,9 @@ pub(super) struct Connection {
     /// Packet ids of QoS 2 messages taken and not yet released.
     pub(super) unreleased: RefCell<HashSet<u16>>,
     pub(super) aliases: RefCell<HashMap<u16, Box<str>>>,
-    pub(super) filters: RefCell<Vec<Filter>>,
+    pub(super) subscriptions: RefCell<Subscriptions>,
+    /// There from the first command on.
+    pub(super) outgoing: RefCell<Option<Box<Outgoing>>>,
     /// Not read until something it waits for happened.
     paused: Cell<bool>,
     waits_for_room: Cell<bool>,
@@ -85,6 +89,7 @@ pub(super) async fn serve(worker: Rc<Worker>, io: Io, id: u64, client: Client) {
 
     worker.shared.clients.leave(&connection.name, id);
     worker.leave(&connection);
+    connection.hang_up();
     connection.forgive();
     connection.publish_will(ending, will);
     connection.say_goodbye(ending);
@@ -97,7 +102,7 @@ pub(super) async fn serve(worker: Rc<Worker>, io: Io, id: u64, client: Client) {
 
 impl Connection {
     fn new(worker: Rc<Worker>, io: IoRef, id: u64, client: Client) -> Self {
-        let Client { version, name, patience, most_packet_bytes, will: _ } = client;
+        let Client { version, name, patience, most_packet_bytes, receive_maximum, will: _ } = client;
         let frames = Frames { most_bytes: worker.shared.settings.most_packet_bytes() };
         let last_heard = Cell::new(worker.shared.intake.clock().monotonic());
         Self {
@@ -107,12 +112,14 @@ impl Connection {
             version,
             name,
             most_packet_bytes,
+            receive_maximum,
             frames,
             debts: RefCell::default(),
             newly_owed: Cell::default(),
             unreleased: RefCell::default(),
             aliases: RefCell::default(),
-            filters: RefCell::default(),
+            subscriptions: RefCell::default(),
+            outgoing: RefCell::default(),
             paused: Cell::default(),
             waits_for_room: Cell::default(),
             ending: Cell::default(),
@@ -192,7 +199,10 @@ impl Connection {
             Poll::Ready(IoStatusUpdate::WriteBackpressure) | Poll::Pending => {}
         }
         match io.poll_flush(context, false) {
-            Poll::Ready(Ok(())) => Step::Again,
+            Poll::Ready(Ok(())) => {
+                self.write_commands();
+                Step::Again
+            }
             Poll::Ready(Err(_)) => Step::End(Ending::Gone),
             Poll::Pending => Step::Wait,
         }
@@ -214,7 +224,11 @@ impl Connection {
         match io.poll_read_pause(context) {
             Poll::Pending => Step::Wait,
             Poll::Ready(IoStatusUpdate::PeerGone(_)) => Step::End(Ending::Gone),
-            Poll::Ready(IoStatusUpdate::WriteBackpressure) => Step::Again,
+            Poll::Ready(IoStatusUpdate::WriteBackpressure) => {
+                // The call may have found that the client has read.
+                self.write_commands();
+                Step::Again
+            }
             Poll::Ready(IoStatusUpdate::KeepAlive) => {
                 // It may have sent pings that we do not read: its silence counts from now.
                 self.last_heard.set(self.worker.shared.intake.clock().monotonic());
@@ -310,7 +324,7 @@ impl Connection {
 
     /// Sends a live reading if a filter wants it; false if it was dropped because the client is slow.
     pub(super) fn show(&self, reading: &LiveReading) -> bool {
-        if !self.filters.borrow().iter().any(|filter| filter.matches(&reading.topic)) {
+        if !self.subscriptions.borrow().live.iter().any(|filter| filter.matches(&reading.topic)) {
             return true;
         }
         if self.io.is_wr_backpressure() || packet::live_bytes(self.version, reading) > self.most_packet_bytes {

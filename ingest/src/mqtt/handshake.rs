@@ -1,5 +1,7 @@
 //! From CONNECT to CONNACK.
 
+use std::num::NonZeroU16;
+
 use ntex::codec::{Decoder, Encoder};
 use ntex::io::Io;
 use ntex::time::Seconds;
@@ -29,6 +31,8 @@ pub(super) struct Client {
     pub(super) will: Option<Will>,
     /// Largest packet it takes, in bytes.
     pub(super) most_packet_bytes: usize,
+    /// Most messages it takes without having acknowledged them.
+    pub(super) receive_maximum: u16,
 }
 
 /// What to publish if the connection breaks.
@@ -100,6 +104,7 @@ fn shake_v3(io: &Io, shared: &Shared, seat: &Seat<'_>, frame: &Frame) -> Option<
         patience: patience(keep_alive),
         will,
         most_packet_bytes: usize::MAX,
+        receive_maximum: u16::MAX,
     })
 }
 
@@ -160,6 +165,7 @@ fn shake_v5(io: &Io, shared: &Shared, seat: &Seat<'_>, frame: &Frame) -> Option<
             .max_packet_size
             .and_then(|size| usize::try_from(size.get()).ok())
             .unwrap_or(usize::MAX),
+        receive_maximum: connect.receive_max.map_or(u16::MAX, NonZeroU16::get),
     })
 }
 

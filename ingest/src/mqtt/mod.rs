@@ -10,7 +10,8 @@
 //! * **Retained messages** are taken as ordinary ones: their topics cannot be subscribed to.
 //! * **Wills** are published when a connection ends without DISCONNECT, at once, as ordinary messages that
 //!   nobody waits for. Not when the server stops.
-//! * **Subscriptions** are to `weir/live/#` only, at QoS 0, see [`crate::live`].
+//! * **Subscriptions** are to live readings, at QoS 0, see [`crate::live`], and to commands, see
+//!   [`crate::commands`]: what is published is for Weir, and nobody else gets it.
 //! * **User names and passwords** are not looked at: the port belongs behind a firewall or on loopback.
 //!
 //! The connection loop is ours, on the I/O, runtime and server of `ntex`, with the packet codec of
@@ -19,21 +20,33 @@
 //! with version 5 it never frees the packet id of a QoS 2 message; and its framing subtracts lengths that a
 //! client chose. In reading order: `frame` (bytes to whole packets), `publish` (a PUBLISH, borrowed),
 //! `packet` (the others, and what is sent), `handshake`, `connection` (the loop), `requests` (what a client
-//! asks for), `owed` (its acknowledgements), `worker` (one thread's connections), `clients` (who is
-//! connected), `server` (threads and port).
+//! asks for), `owed` (its acknowledgements), `subscriptions` (what it is told), `errand` (a command on its way),
+//! `outgoing` (the commands of a connection), `worker` (one thread's connections), `mailbox` (how other threads
+//! reach it), `switchboard` (who wants which commands), `clients` (who is connected), `server` (threads and
+//! port), `limits`.
 
 mod clients;
 mod connection;
+mod errand;
 mod frame;
 mod handshake;
+mod limits;
+mod mailbox;
+mod outgoing;
 mod owed;
 mod packet;
 mod publish;
 mod requests;
 mod server;
+mod subscriptions;
+mod switchboard;
 mod worker;
 
+pub(crate) use errand::{Answer, Command};
+pub(crate) use limits::{COMMAND_FILTER_BYTES, KEY_BYTES};
 pub(crate) use server::{Endpoint, Settings};
+pub(crate) use subscriptions::is_command_topic;
+pub(crate) use switchboard::Switchboard;
 
 /// Version of the protocol, as a connection speaks it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

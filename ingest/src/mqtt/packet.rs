@@ -1,10 +1,13 @@
 //! The packets that do not flow at rate, read with the codec of `ntex-mqtt`, and the bytes of what is sent.
 
+use std::time::Duration;
+
 use ntex::codec::Decoder;
 use ntex::util::{BufMut, BytePages, ByteString, BytesMut};
 use ntex_mqtt::{v3, v5};
 
 use super::Version;
+use super::errand::Command;
 use super::frame::Frame;
 use crate::live::LiveReading;
 
@@ -13,12 +16,19 @@ use crate::live::LiveReading;
 pub(super) enum Request {
     /// The second half of QoS 2.
     Release(u16),
+    /// PUBACK of what it was sent.
+    Acknowledge {
+        /// Packet id.
+        id: u16,
+        /// Reason code of version 5, else 0, which is success.
+        reason: u8,
+    },
     /// Filters in order.
     Subscribe {
         /// Packet id.
         id: u16,
-        /// What to watch.
-        filters: Vec<ByteString>,
+        /// What to be told, and at which QoS at most.
+        filters: Vec<(ByteString, u8)>,
         /// Whether it gives a subscription identifier, which the server said it does not have.
         identifier: bool,
     },
@@ -59,9 +69,10 @@ fn request_v3(packet: v3::codec::Packet) -> Request {
     use v3::codec::Packet;
     match packet {
         Packet::PublishRelease { packet_id } => Request::Release(packet_id.get()),
+        Packet::PublishAck { packet_id } => Request::Acknowledge { id: packet_id.get(), reason: 0 },
         Packet::Subscribe { packet_id, topic_filters } => Request::Subscribe {
             id: packet_id.get(),
-            filters: topic_filters.into_iter().map(|(filter, _)| filter).collect(),
+            filters: topic_filters.into_iter().map(|(filter, qos)| (filter, qos.into())).collect(),
             identifier: false,
         },
         Packet::Unsubscribe { packet_id, topic_filters } => {
@@ -77,9 +88,10 @@ fn request_v5(packet: v5::codec::Packet) -> Request {
     use v5::codec::{DisconnectReasonCode, Packet};
     match packet {
         Packet::PublishRelease(release) => Request::Release(release.packet_id.get()),
+        Packet::PublishAck(ack) => Request::Acknowledge { id: ack.packet_id.get(), reason: ack.reason_code.into() },
         Packet::Subscribe(subscribe) => Request::Subscribe {
             id: subscribe.packet_id.get(),
-            filters: subscribe.topic_filters.into_iter().map(|(filter, _)| filter).collect(),
+            filters: subscribe.topic_filters.into_iter().map(|(filter, with)| (filter, with.qos.into())).collect(),
             identifier: subscribe.id.is_some(),
         },
         Packet::Unsubscribe(unsubscribe) => {
@@ -128,9 +140,13 @@ pub(super) fn put_pong(buffer: &mut BytePages) {
 pub(super) enum Granted {
     /// Live readings will come, at QoS 0.
     Live,
-    /// It is not within `weir/live/#`.
+    /// Commands will come, at QoS 1.
+    Commands,
+    /// Copies of commands will come, at QoS 0.
+    Copies,
+    /// Nothing there can be subscribed to.
     NotAllowed,
-    /// The connection has as many as it may.
+    /// There are as many as there may be, of the connection or of the kind.
     TooMany,
     /// Shared subscriptions are not offered.
     Shared,
@@ -141,7 +157,8 @@ pub(super) enum Granted {
 impl Granted {
     fn code(self, version: Version) -> u8 {
         match (version, self) {
-            (_, Self::Live) => 0,
+            (_, Self::Live | Self::Copies) => 0,
+            (_, Self::Commands) => 1,
             (Version::V3, _) => 0x80,
             (Version::V5, Self::NotAllowed) => 0x87,
             (Version::V5, Self::TooMany) => 0x97,
@@ -200,6 +217,63 @@ pub(super) fn put_live(buffer: &mut BytePages, version: Version, reading: &LiveR
     buffer.extend_from_slice(reading.payload.as_bytes());
 }
 
+/// Name of the user property that carries the key of a command.
+const KEY_PROPERTY: &str = "idempotency-key";
+const KEY_PROPERTY_BYTES: u16 = 15;
+
+/// Size of a command as a packet at QoS 1, the larger one.
+pub(super) fn command_bytes(version: Version, command: &Command) -> usize {
+    let rest = 2 + command.topic.len() + 2 + command_properties_bytes(version, command) + command.payload.len();
+    1 + variable_length_bytes(rest) + rest
+}
+
+/// PUBLISH of a command: at QoS 1 with packet id `id`, without one at QoS 0. It expires after `left`.
+pub(super) fn put_command(
+    buffer: &mut BytePages,
+    version: Version,
+    id: Option<u16>,
+    command: &Command,
+    left: Duration,
+) {
+    // Both are within the 65,535 bytes of MQTT: it is checked where the command comes from.
+    let (Ok(topic_bytes), Ok(key_bytes)) = (u16::try_from(command.topic.len()), u16::try_from(command.key.len()))
+    else {
+        return;
+    };
+    let properties = command_properties_bytes(version, command);
+    let id_bytes = if id.is_some() { 2 } else { 0 };
+    buffer.put_u8(if id.is_some() { 0x32 } else { 0x30 });
+    put_variable_length(buffer, 2 + command.topic.len() + id_bytes + properties + command.payload.len());
+    buffer.put_u16(topic_bytes);
+    buffer.extend_from_slice(command.topic.as_bytes());
+    if let Some(id) = id {
+        buffer.put_u16(id);
+    }
+    if version == Version::V5 {
+        put_variable_length(buffer, command_property_bytes(command));
+        buffer.put_u8(0x02);
+        // Rounded up: what is left of a second is still worth something.
+        buffer.put_u32(u32::try_from(left.as_millis().div_ceil(1000)).unwrap_or(u32::MAX));
+        buffer.put_u8(0x26);
+        buffer.put_u16(KEY_PROPERTY_BYTES);
+        buffer.extend_from_slice(KEY_PROPERTY.as_bytes());
+        buffer.put_u16(key_bytes);
+        buffer.extend_from_slice(command.key.as_bytes());
+    }
+    buffer.extend_from_slice(&command.payload);
+}
+
+/// Bytes of the properties and of their length.
+fn command_properties_bytes(version: Version, command: &Command) -> usize {
+    let properties = command_property_bytes(command);
+    if version == Version::V5 { variable_length_bytes(properties) + properties } else { 0 }
+}
+
+/// Message expiry interval and key.
+fn command_property_bytes(command: &Command) -> usize {
+    1 + 4 + 1 + 2 + KEY_PROPERTY.len() + 2 + command.key.len()
+}
+
 fn put_variable_length(buffer: &mut BytePages, mut value: usize) {
     loop {
         let low = u8::try_from(value & 0x7F).unwrap_or(0);
@@ -224,6 +298,7 @@ fn variable_length_bytes(value: usize) -> usize {
 #[cfg(test)]
 mod tests {
     use super::super::frame::Frames;
+    use super::super::publish::Delivery;
     use super::*;
 
     fn frame(bytes: &[u8]) -> Frame {
@@ -238,13 +313,17 @@ mod tests {
 
     #[test]
     fn requests_of_both_versions_are_read() {
-        let subscribe = Request::Subscribe { id: 9, filters: vec!["weir/live/#".into()], identifier: false };
+        let subscribe = Request::Subscribe { id: 9, filters: vec![("weir/live/#".into(), 0)], identifier: false };
         assert_eq!(request(Version::V3, &frame(b"\x82\x10\x00\x09\x00\x0Bweir/live/#\x00")), Some(subscribe.clone()));
         assert_eq!(request(Version::V5, &frame(b"\x82\x11\x00\x09\x00\x00\x0Bweir/live/#\x00")), Some(subscribe));
         let disconnect = |version, bytes: &[u8]| request(version, &frame(bytes));
         assert_eq!(disconnect(Version::V3, b"\xE0\x00"), Some(Request::Disconnect { with_will: false }));
         assert_eq!(disconnect(Version::V5, b"\xE0\x01\x04"), Some(Request::Disconnect { with_will: true }));
         assert_eq!(request(Version::V3, &frame(b"\x62\x02\x00\x07")), Some(Request::Release(7)));
+        let puback = |id, reason| Some(Request::Acknowledge { id, reason });
+        assert_eq!(request(Version::V3, &frame(b"\x40\x02\x01\x02")), puback(258, 0));
+        assert_eq!(request(Version::V5, &frame(b"\x40\x02\x01\x02")), puback(258, 0));
+        assert_eq!(request(Version::V5, &frame(b"\x40\x04\x00\x01\x99\x00")), puback(1, 0x99));
         assert_eq!(request(Version::V3, &frame(b"\x82\x03\x00\x09\x00")), None, "cut filter");
         assert_eq!(request(Version::V3, &frame(b"\x62\x01\x07")), None, "half a packet id");
     }
@@ -275,6 +354,22 @@ mod tests {
             assert_eq!(bytes.len(), live_bytes(version, &live));
             let publish = super::super::publish::parse(version, bytes[0], &bytes[3..]).unwrap();
             assert_eq!((publish.topic, publish.payload), (&*live.topic, live.payload.as_bytes()));
+        }
+        for (version, id) in [(Version::V3, None), (Version::V5, None), (Version::V3, Some(7)), (Version::V5, Some(7))]
+        {
+            let payload = ntex::util::Bytes::from("x".repeat(500));
+            let command = Command {
+                topic: "hall/pump/commands".into(),
+                payload: payload.to_vec().into(),
+                key: "k".repeat(200).into(),
+                expires: Duration::MAX,
+            };
+            let bytes = put(|buffer| put_command(buffer, version, id, &command, Duration::from_millis(1500)));
+            assert_eq!(bytes.len(), command_bytes(version, &command) - if id.is_some() { 0 } else { 2 });
+            let publish = super::super::publish::parse(version, bytes[0], &bytes[3..]).unwrap();
+            let delivery = id.map_or(Delivery::Forget, Delivery::AtLeastOnce);
+            assert_eq!((publish.delivery, publish.topic), (delivery, "hall/pump/commands"));
+            assert_eq!(publish.payload, &payload[..]);
         }
         let suback = put(|buffer| put_suback(buffer, Version::V5, 9, &[Granted::Live, Granted::NotAllowed]));
         assert_eq!(suback, b"\x90\x05\x00\x09\x00\x00\x87");

@@ -3,7 +3,6 @@
 use std::rc::Rc;
 
 use ntex_mqtt::v5::codec::DisconnectReasonCode as Code;
-use telemetry::topic::Filter;
 
 use super::connection::{Connection, Ending};
 use super::frame::Frame;
@@ -12,7 +11,6 @@ use super::owed::Owed;
 use super::packet::{self, Ack, Granted, Request};
 use super::publish::{self, Delivery, Malformed, Publish};
 use crate::intake::Incoming;
-use crate::live::{self, FILTERS_PER_CONNECTION};
 
 impl Connection {
     /// Does what `frame` asks for.
@@ -31,16 +29,23 @@ impl Connection {
             Request::Subscribe { identifier: true, .. } => {
                 Err(Ending::Closed(Code::SubscriptionIdentifiersNotSupported))
             }
-            Request::Subscribe { filters, .. } | Request::Unsubscribe { filters, .. } if filters.is_empty() => {
-                Err(Ending::Closed(Code::ProtocolError))
-            }
+            Request::Subscribe { filters, .. } if filters.is_empty() => Err(Ending::Closed(Code::ProtocolError)),
+            Request::Unsubscribe { filters, .. } if filters.is_empty() => Err(Ending::Closed(Code::ProtocolError)),
             Request::Subscribe { id, filters, .. } => {
-                let granted: Vec<Granted> = filters.iter().map(|filter| self.subscribe(filter)).collect();
-                self.write(|buffer| packet::put_suback(buffer, self.version, id, &granted))
+                let mut arrived = Vec::new();
+                let granted: Vec<Granted> =
+                    filters.iter().map(|(filter, qos)| self.subscribe(filter, *qos, &mut arrived)).collect();
+                self.write(|buffer| packet::put_suback(buffer, self.version, id, &granted))?;
+                arrived.into_iter().for_each(|topic| self.worker.shared.switchboard.announce(topic));
+                Ok(())
             }
             Request::Unsubscribe { id, filters } => {
                 let found: Vec<bool> = filters.iter().map(|filter| self.unsubscribe(filter)).collect();
                 self.write(|buffer| packet::put_unsuback(buffer, self.version, id, &found))
+            }
+            Request::Acknowledge { id, reason } => {
+                self.acknowledged(id, reason);
+                Ok(())
             }
             Request::Ping => self.write(packet::put_pong),
             Request::Disconnect { with_will } => Err(Ending::Goodbye { with_will }),
@@ -94,37 +99,6 @@ impl Connection {
         let bytes = u32::try_from(publish.payload.len()).unwrap_or(u32::MAX);
         self.owe(Owed { group: receipt.group, readings: receipt.readings, bytes, id, ack });
         Ok(())
-    }
-
-    fn subscribe(self: &Rc<Self>, text: &str) -> Granted {
-        if text.starts_with("$share/") {
-            return Granted::Shared;
-        }
-        let Some(filter) = live::filter(text) else {
-            return if Filter::parse(text).is_some() { Granted::NotAllowed } else { Granted::Invalid };
-        };
-        let mut filters = self.filters.borrow_mut();
-        if filters.contains(&filter) {
-            return Granted::Live;
-        }
-        if filters.len() >= FILTERS_PER_CONNECTION {
-            return Granted::TooMany;
-        }
-        if filters.is_empty() {
-            self.worker.watch(self.clone());
-        }
-        filters.push(filter);
-        Granted::Live
-    }
-
-    fn unsubscribe(&self, text: &str) -> bool {
-        let mut filters = self.filters.borrow_mut();
-        let Some(index) = filters.iter().position(|filter| filter.as_str() == text) else { return false };
-        filters.remove(index);
-        if filters.is_empty() {
-            self.worker.stop_watching(self);
-        }
-        true
     }
 }
 

@@ -18,6 +18,7 @@ use tokio::sync::oneshot;
 use super::clients::Clients;
 use super::connection;
 use super::handshake;
+use super::switchboard::Switchboard;
 use super::worker::{Shared, Worker};
 use crate::intake::Intake;
 
@@ -66,9 +67,14 @@ pub(crate) struct Endpoint {
 impl Endpoint {
     /// Serves connections of `listener` on threads of its own. If they end before [`Endpoint::stop`], the
     /// intake fails.
-    pub(crate) async fn start(listener: TcpListener, intake: Intake, settings: Settings) -> io::Result<Self> {
+    pub(crate) async fn start(
+        listener: TcpListener,
+        intake: Intake,
+        switchboard: Arc<Switchboard>,
+        settings: Settings,
+    ) -> io::Result<Self> {
         let clients = Clients::new(settings.connections);
-        let shared = Arc::new(Shared { intake, settings, clients });
+        let shared = Arc::new(Shared { intake, settings, clients, switchboard });
         let stopping = Arc::new(AtomicBool::new(false));
         let (started, server) = oneshot::channel();
         let (ends, ended) = oneshot::channel();

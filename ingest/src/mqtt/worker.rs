@@ -4,15 +4,17 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::future::poll_fn;
 use std::rc::Rc;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::task::Poll;
 
 use ntex::io::IoRef;
 
 use super::clients::Clients;
 use super::connection::Connection;
+use super::mailbox::{Mailbox, Post};
 use super::server::Settings;
-use crate::intake::{Bell, Intake};
+use super::switchboard::Switchboard;
+use crate::intake::Intake;
 use crate::live::LiveReading;
 
 /// What all threads of the endpoint share.
@@ -21,29 +23,7 @@ pub(super) struct Shared {
     pub(super) intake: Intake,
     pub(super) settings: Settings,
     pub(super) clients: Clients,
-}
-
-/// How other threads reach this one.
-#[derive(Debug, Default)]
-pub(super) struct Mailbox {
-    bell: Arc<Bell>,
-    kicked: Mutex<Vec<u64>>,
-}
-
-impl Mailbox {
-    /// Tells connection `id` that its client connected anew.
-    pub(super) fn kick(&self, id: u64) {
-        self.kicked.lock().unwrap_or_else(PoisonError::into_inner).push(id);
-        self.bell.ring();
-    }
-
-    pub(super) fn ring(&self) {
-        self.bell.ring();
-    }
-
-    pub(super) fn take_kicked(&self) -> Vec<u64> {
-        std::mem::take(&mut self.kicked.lock().unwrap_or_else(PoisonError::into_inner))
-    }
+    pub(super) switchboard: Arc<Switchboard>,
 }
 
 /// The connections of this thread.
@@ -135,8 +115,9 @@ impl Worker {
     }
 
     fn look(&self) {
-        self.kick();
+        // Acknowledgements first: senders wait for them.
         self.acknowledge();
+        self.open_mail();
         self.resume();
         self.show();
         if self.shared.intake.is_closed() {
@@ -146,10 +127,14 @@ impl Worker {
         }
     }
 
-    fn kick(&self) {
-        for id in self.mailbox.take_kicked() {
-            if let Some(connection) = self.connections.borrow().get(&id) {
-                connection.take_over();
+    fn open_mail(&self) {
+        let Post { kicked, errands } = self.mailbox.take();
+        let connections = self.connections.borrow();
+        kicked.iter().filter_map(|id| connections.get(id)).for_each(|connection| connection.take_over());
+        for (id, errand) in errands {
+            // Who is gone by now loses it.
+            if let Some(connection) = connections.get(&id) {
+                connection.run(errand);
             }
         }
     }

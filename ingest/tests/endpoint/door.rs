@@ -10,7 +10,7 @@ use prometheus::Registry;
 use streams::{Partition, StreamName, Streams};
 use telemetry::clock::SystemClock;
 use telemetry::ipc::Decoder;
-use telemetry::schema::{self, reading};
+use telemetry::schema::{self, dead_letter, reading};
 
 use crate::gate::{Gate, PARTITIONS};
 
@@ -38,6 +38,8 @@ pub(crate) struct Letter {
     pub(crate) topic: String,
     pub(crate) client_id: String,
     pub(crate) payload: Vec<u8>,
+    /// Boot and number that the transport gave.
+    pub(crate) identity: Option<(i64, i64)>,
 }
 
 pub(crate) fn config() -> IngestConfig {
@@ -124,6 +126,10 @@ fn rows_of(batch: &RecordBatch) -> Vec<Row> {
 
 fn letters_of(batch: &RecordBatch) -> Vec<Letter> {
     let text = |column: usize, row: usize| batch.column(column).as_string::<i32>().value(row).to_owned();
+    let number = |column: usize, row: usize| {
+        let column = batch.column(column).as_primitive::<Int64Type>();
+        column.is_valid(row).then(|| column.value(row))
+    };
     (0..batch.num_rows())
         .map(|row| Letter {
             reason: entry(batch.column(1), row),
@@ -131,6 +137,7 @@ fn letters_of(batch: &RecordBatch) -> Vec<Letter> {
             topic: text(3, row),
             client_id: text(4, row),
             payload: batch.column(5).as_binary::<i32>().value(row).to_vec(),
+            identity: number(dead_letter::BOOT, row).zip(number(dead_letter::SEQ, row)),
         })
         .collect()
 }

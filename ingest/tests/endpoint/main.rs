@@ -8,12 +8,16 @@
     reason = "a test that meets something else is to fail there"
 )]
 
+mod bounds;
+mod commands;
 mod door;
 mod gate;
 mod libraries;
 mod live;
+mod loss;
 mod protocol;
 mod publishing;
+mod put_back;
 mod raw;
 mod refusals;
 mod stopping;

@@ -87,6 +87,19 @@ impl Raw {
         Some(packet)
     }
 
+    /// Subscribes at QoS 1 to one filter that is granted with `code`.
+    pub(crate) async fn subscribe(&mut self, filter: &str, code: u8) {
+        self.send(&subscribe(self.version, &[filter])).await;
+        let suback = self.packet().await;
+        assert_eq!((suback[0], suback.last()), (0x90, Some(&code)), "{filter}");
+    }
+
+    /// The next packet, a command.
+    pub(crate) async fn command(&mut self) -> Command {
+        let packet = self.packet().await;
+        command(self.version, &packet)
+    }
+
     pub(crate) async fn packet(&mut self) -> Vec<u8> {
         self.next().await.expect("the connection is closed")
     }
@@ -144,19 +157,75 @@ pub(crate) fn publish(version: Version, topic: &str, qos: u8, id: u16, propertie
     packet(0x30 | qos << 1, &body)
 }
 
-/// SUBSCRIBE (0x82) or UNSUBSCRIBE (0xA2) with packet id 1.
+/// SUBSCRIBE (0x82), at QoS 0, or UNSUBSCRIBE (0xA2), with packet id 1.
 pub(crate) fn filters(version: Version, first: u8, filters: &[&str]) -> Vec<u8> {
+    filters_with(version, first, filters, if first == 0x82 { &[0] } else { &[] })
+}
+
+/// SUBSCRIBE at QoS 1 with packet id 1.
+pub(crate) fn subscribe(version: Version, filters: &[&str]) -> Vec<u8> {
+    filters_with(version, 0x82, filters, &[1])
+}
+
+fn filters_with(version: Version, first: u8, filters: &[&str], options: &[u8]) -> Vec<u8> {
     let mut body = vec![0, 1];
     if version == Version::V5 {
         body.push(0);
     }
     for filter in filters {
         body.extend(text(filter));
-        if first == 0x82 {
-            body.push(0);
-        }
+        body.extend(options);
     }
     packet(first, &body)
+}
+
+/// CONNECT of version 5 with `properties`.
+pub(crate) fn connect_v5(client_id: &str, properties: &[u8]) -> Vec<u8> {
+    let body = [&text("MQTT")[..], &[5, 0b10, 0, 60], &length(properties.len()), properties, &text(client_id)].concat();
+    packet(0x10, &body)
+}
+
+/// A command as a client gets it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Command {
+    pub(crate) topic: String,
+    /// Packet id at QoS 1, none at QoS 0.
+    pub(crate) id: Option<u16>,
+    /// Message expiry interval, in seconds, of version 5.
+    pub(crate) expiry: Option<u32>,
+    /// The key, of version 5.
+    pub(crate) key: Option<String>,
+    pub(crate) payload: String,
+}
+
+/// Reads a PUBLISH as the endpoint sends commands.
+pub(crate) fn command(version: Version, packet: &[u8]) -> Command {
+    assert!(matches!(packet[0], 0x30 | 0x32), "{packet:?} is no command");
+    let mut rest = &packet[1..];
+    while take(&mut rest, 1)[0] & 0x80 != 0 {}
+    let topic = take_text(&mut rest);
+    let id = (packet[0] == 0x32).then(|| u16::from_be_bytes(take(&mut rest, 2).try_into().unwrap()));
+    let (mut expiry, mut key) = (None, None);
+    if version == Version::V5 {
+        assert!(take(&mut rest, 1)[0] < 0x80);
+        assert_eq!(take(&mut rest, 1), [0x02]);
+        expiry = Some(u32::from_be_bytes(take(&mut rest, 4).try_into().unwrap()));
+        assert_eq!(take(&mut rest, 1), [0x26]);
+        assert_eq!(take_text(&mut rest), "idempotency-key");
+        key = Some(take_text(&mut rest));
+    }
+    Command { topic, id, expiry, key, payload: String::from_utf8(rest.to_vec()).unwrap() }
+}
+
+fn take<'a>(rest: &mut &'a [u8], count: usize) -> &'a [u8] {
+    let (taken, after) = rest.split_at(count);
+    *rest = after;
+    taken
+}
+
+fn take_text(rest: &mut &[u8]) -> String {
+    let bytes = u16::from_be_bytes(take(rest, 2).try_into().unwrap());
+    String::from_utf8(take(rest, usize::from(bytes)).to_vec()).unwrap()
 }
 
 pub(crate) fn user_property(name: &str, value: &str) -> Vec<u8> {

@@ -6,60 +6,6 @@ use crate::limits;
 use crate::rules::RuleSet;
 use crate::testing::{alerts, batch, dictionary_len, message, numbers, reading, rules, texts};
 
-fn ids(partition: u32, offset: u64, batch: &RecordBatch) -> Vec<String> {
-    let rules = rules(&[("r", "value > 0"), ("s", "value > 0")]);
-    texts(&alerts(&rules.evaluate(partition, offset, batch).unwrap()).unwrap(), alert::ALERT_ID)
-}
-
-fn two_readings(device: &'static str, identity: Option<(i64, i64)>) -> telemetry::Message<'static> {
-    message(device, identity, vec![reading("m", Value::Number(1.0)), reading("m", Value::Number(2.0))])
-}
-
-#[test]
-fn ids_never_change() {
-    let named = ids(0, 0, &batch(&[message("d", Some((1, 2)), vec![reading("m", Value::Number(1.0))])]));
-    let unnamed = ids(3, 4, &batch(&[message("d", None, vec![reading("m", Value::Number(1.0))])]));
-    // XXH3-128 of the encoding described at `Identities`, by another implementation (python xxhash 3).
-    assert_eq!(named[0], "6e390df928406dac974b6182ad78b153");
-    assert_eq!(unnamed[0], "03f960df9335be69fb107244ba13f69a");
-}
-
-#[test]
-fn ids_differ_by_rule_device_message_and_reading() {
-    let batch = batch(&[
-        two_readings("d", Some((1, 2))),
-        two_readings("d", Some((1, 3))),
-        two_readings("d", Some((2, 2))),
-        two_readings("e", Some((1, 2))),
-        two_readings("d", None),
-        two_readings("e", None),
-    ]);
-    let mut ids = ids(0, 0, &batch);
-    assert_eq!(ids.len(), 24);
-    assert!(ids.iter().all(|id| id.len() == 32));
-    ids.sort();
-    ids.dedup();
-    assert_eq!(ids.len(), 24);
-}
-
-#[test]
-fn an_identity_counts_wherever_it_is_stored() {
-    let batch = batch(&[two_readings("d", Some((1, 2)))]);
-    assert_eq!(ids(0, 0, &batch), ids(5, 99, &batch));
-    assert_eq!(ids(0, 0, &batch)[2..], ids(0, 1, &batch.slice(1, 1)));
-}
-
-#[test]
-fn without_identity_the_place_in_the_record_counts_and_deduplication_does_not_move_it() {
-    let resent = two_readings("d", Some((1, 2)));
-    let unnamed = two_readings("e", None);
-    let whole = batch(&[resent, unnamed.clone()]);
-    let deduplicated = batch(&[unnamed]);
-    assert_eq!(ids(0, 7, &whole)[4..], ids(0, 7, &deduplicated));
-    assert_ne!(ids(0, 8, &deduplicated), ids(0, 7, &deduplicated));
-    assert_ne!(ids(1, 7, &deduplicated), ids(0, 7, &deduplicated));
-}
-
 #[test]
 fn dictionaries_hold_only_what_fired() {
     let devices: Vec<String> = (0..100).map(|device| format!("d{device}")).collect();

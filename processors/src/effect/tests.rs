@@ -1,22 +1,25 @@
+use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Mutex;
 
 use arrow::array::RecordBatch;
 use bytes::Bytes;
+use futures::FutureExt;
 use prometheus::Registry;
 use streams::consume::{self, ConsumerConfig, Context};
 use streams::memory::MemoryStreams;
 use streams::metrics::ConsumerMetrics;
-use streams::{Error, GroupName, Position, Read, StreamSpec};
+use streams::{AppendError, Error, GroupName, Position, Read, StreamSpec, Ticket};
 use telemetry::Timestamp;
 use telemetry::clock::ManualClock;
 use telemetry::schema::alert;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::oneshot;
 
 use super::*;
 use crate::testing::{batch, message, numbers, reading, rules, texts};
 
 mod flood;
+mod reload;
 
 /// What the next submit does.
 #[derive(Debug)]
@@ -54,6 +57,7 @@ impl Scripted {
         self.written()
             .iter()
             .flatten()
+            .filter(|append| append.to.stream == StreamName::alerts())
             .map(|append| texts(&decode(&append.payload), alert::SOURCE_OFFSET)[0].clone())
             .collect()
     }
@@ -127,10 +131,15 @@ fn setup(replies: impl IntoIterator<Item = Reply>) -> Setup {
     let streams = Scripted::new(replies);
     let clock = ManualClock::new(Timestamp::from_micros(0));
     let registry = Registry::new();
-    let rules = Arc::new(rules(&[("hot", "value > 80"), ("odd", "10 / (seq - 1) > 100")]));
+    let rules = constant(rules(&[("hot", "value > 80"), ("odd", "10 / (seq - 1) > 100")]));
     let metrics = RulesMetrics::register(&registry).unwrap();
     let effect = RulesEffect::new(rules, streams.clone(), metrics, clock.clone());
     Setup { effect, streams, clock, registry }
+}
+
+/// Rules that never change.
+fn constant(rules: RuleSet) -> watch::Receiver<Arc<RuleSet>> {
+    watch::channel(Arc::new(rules)).1
 }
 
 fn full() -> AppendError {
@@ -149,15 +158,17 @@ async fn what_fires_is_appended_beside_its_source() {
     effect.flush(&[]).await.unwrap();
     let written = streams.written();
     assert_eq!(written.len(), 1);
-    let [append] = written[0].as_slice() else { panic!("{written:?}") };
+    let [append, letters] = written[0].as_slice() else { panic!("{written:?}") };
     assert_eq!((append.to.clone(), append.rows), (Partition::new(StreamName::alerts(), 1), 2));
     let alerts = decode(&append.payload);
     assert_eq!(texts(&alerts, alert::MESSAGE), ["d 90", "d 95"]);
     assert_eq!(texts(&alerts, alert::SOURCE_OFFSET), ["7", "7"]);
+    assert_eq!((letters.to.clone(), letters.rows), (Partition::new(StreamName::workflow_dead_letters(), 0), 1));
     assert!(metric(&registry, r#"weir_rules_evaluations_total{rule="hot"} 4"#));
     assert!(metric(&registry, r#"weir_rules_matches_total{rule="hot"} 2"#));
     assert!(metric(&registry, r#"weir_rules_errors_total{rule="odd"} 1"#));
     assert!(metric(&registry, "weir_rules_evaluation_seconds_count 2"));
+    assert!(metric(&registry, "weir_rules_loaded 2"));
     assert_eq!(effect.recovered(0), None);
 }
 
@@ -251,7 +262,7 @@ async fn a_flush_is_wanted_by_age_and_by_number() {
 async fn consume_all(streams: &Arc<MemoryStreams>, group: &str) {
     let registry = Registry::new();
     let clock = ManualClock::new(Timestamp::from_micros(0));
-    let rules = Arc::new(rules(&[("hot", "value > 80")]));
+    let rules = constant(rules(&[("hot", "value > 80")]));
     let effect = RulesEffect::new(rules, streams.clone(), RulesMetrics::register(&registry).unwrap(), clock.clone());
     let metrics = ConsumerMetrics::register(&registry).unwrap();
     let context = Context { streams: streams.clone(), clock, metrics };

@@ -113,7 +113,9 @@ fn a_rule_that_fails_on_a_reading_goes_on_with_the_others() {
     let evaluation = rules.evaluate(0, 0, &batch).unwrap();
     assert_eq!((evaluation.rules[0].matches, evaluation.rules[0].errors), (4, 2));
     assert!(evaluation.rules[0].first_error.as_ref().unwrap().contains('x'), "{:?}", evaluation.rules[0]);
-    assert_eq!(evaluation.rules[1], RuleOutcome { matches: 1, ..RuleOutcome::default() });
+    let failed = evaluation.rules[0].failed.as_ref().unwrap();
+    assert_eq!(failed.set_indices().collect::<Vec<_>>(), [1, 5]);
+    assert_eq!(evaluation.rules[1], RuleOutcome { evaluated: 7, matches: 1, ..RuleOutcome::default() });
     let alerts = alerts(&evaluation).unwrap();
     assert_eq!(texts(&alerts, alert::MESSAGE), ["d x", "d 3", "d 4", "d 5", "d 7"]);
     assert_eq!(fired(Some(&alerts)), ["other", "cast", "cast", "cast", "cast"]);
@@ -157,7 +159,7 @@ fn nothing_fired_gives_no_record() {
     let batch = numbers("m", &[1.0, 2.0]);
     let evaluation = rules.evaluate(0, 0, &batch).unwrap();
     assert!(alerts(&evaluation).is_none());
-    assert_eq!(evaluation.rules, [RuleOutcome::default()]);
+    assert_eq!(evaluation.rules, [RuleOutcome { evaluated: 2, ..RuleOutcome::default() }]);
     assert!(alerts(&empty.evaluate(0, 0, &batch).unwrap()).is_none());
     let nothing = numbers("m", &[]);
     assert!(alerts(&rules.evaluate(0, 0, &nothing).unwrap()).is_none());

@@ -1,6 +1,11 @@
 use super::*;
+use crate::error::RuleProblem;
 use crate::functions;
+use crate::limits;
 use crate::testing::{numbers, rule};
+
+mod files;
+mod steps;
 
 fn refused(toml: &str) -> RuleProblem {
     match RuleSet::parse(toml, "rules.toml") {
@@ -164,7 +169,7 @@ fn the_deepest_and_longest_allowed_compile() {
 fn keys_ids_and_limits_are_checked() {
     let good = rule("a", "true", "m");
     let cases = [
-        (format!("{good}cooldown = 5\n"), "unknown field `cooldown`"),
+        (format!("{good}cooldwn = '5s'\n"), "did you mean `cooldown`?"),
         (format!("version = 1\n{good}"), "unknown field `version`"),
         ("[[rules]]\nid = 'a'\n".to_owned(), "unknown field `rules`"),
         (good.replace("warning", "bad"), "unknown variant `bad`"),
@@ -175,7 +180,7 @@ fn keys_ids_and_limits_are_checked() {
         (rule("a b", "true", "m"), "rule id"),
         (rule(&"a".repeat(65), "true", "m"), "rule id"),
         (rule("a", "true", &"m".repeat(1025)), "limit is 1024"),
-        (good.repeat(1001), "limit is 1000"),
+        (good.repeat(1001), "there are 1001 rules, the limit is 1000"),
         (format!("#{}", "x".repeat(limits::FILE_BYTES)), "bytes, the limit"),
     ];
     for (toml, expected) in cases {

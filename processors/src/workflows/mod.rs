@@ -6,4 +6,46 @@
 //!
 //! In reading order: [`target`] (what a step is done at).
 
+pub mod address;
+mod append;
+mod backlog;
+pub mod body;
+pub mod breaker;
+pub mod broker;
+pub mod config;
+mod desk;
+pub mod devices;
+pub mod effect;
+#[cfg(feature = "email")]
+pub mod email;
+pub mod executor;
+pub mod handle;
+mod lane;
+pub mod limits;
+pub mod log;
+pub mod metrics;
+pub mod outside;
+pub mod places;
+pub mod preview;
+pub mod recovery;
+mod retry;
+pub mod run;
+pub mod secret;
+mod store;
 pub mod target;
+pub mod view;
+pub mod webhook;
+
+pub use backlog::firing_of;
+pub use breaker::BreakerState;
+pub use config::WorkflowsConfig;
+pub use effect::WorkflowsEffect;
+pub use executor::{Executor, GROUP, Started};
+pub use handle::{Workflows, WorkflowsError};
+pub use metrics::WorkflowsMetrics;
+pub use recovery::EMIT_GROUP;
+pub use run::{RunState, StepState};
+pub use view::{Changed, RunDetail, RunFilter, RunPage, RunSummary, StepView};
+
+#[cfg(test)]
+mod tests;

@@ -1,3 +1,4 @@
+mod commands;
 mod witness;
 
 use std::collections::HashMap;

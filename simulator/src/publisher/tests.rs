@@ -65,8 +65,8 @@ async fn publish_from(
         patience,
     });
     let (_running, stop) = watch::channel(false);
-    let witness = Writers::open(&path, None).unwrap();
-    let device = Device { name: "pump-1".into(), topic: "hall/pump-1/telemetry".into() };
+    let witness = Writers::open(&path, None, None).unwrap();
+    let device = Device { name: "pump-1".into(), topic: "hall/pump-1/telemetry".into(), commands: None };
     let random = ChaCha8Rng::seed_from_u64(1);
     let backoff = Backoff::new(backoff::USUAL_LONGEST, random.clone());
     let habits = Habits { in_flight, backoff, mischief: Mischief::new(0.0, random) };

@@ -11,8 +11,8 @@ use crate::spec::TableSpec;
 /// the protocol does not know.
 pub(crate) fn metadata(spec: &TableSpec, micros: i64, process: u32) -> Option<Metadata> {
     Some(Metadata {
-        id: table_id(spec.name, micros, process),
-        name: Some(spec.name.to_owned()),
+        id: table_id(&spec.name, micros, process),
+        name: Some(spec.name.to_string()),
         description: None,
         format: Format { provider: "parquet".to_owned(), options: Default::default() },
         schema_string: schema_json(&spec.schema)?.to_string(),

@@ -12,14 +12,16 @@ use crate::spec::TableSpec;
 /// Longest text in statistics, in bytes: they are in memory whenever a table is opened.
 const LONGEST_TEXT: usize = 64;
 
-/// Statistics of `batch`, sorted by device, as JSON text: its rows, and the range of device, time and value.
+/// Statistics of `batch`, sorted by device, as JSON text: its rows, and the range of device, time and, where
+/// the table has one, value.
 pub(crate) fn of(batch: &RecordBatch, spec: &TableSpec) -> String {
     let (mut least, mut most, mut nulls) = (Map::new(), Map::new(), Map::new());
-    for (column, range) in [
+    let device_and_time = [
         (spec.device_id, devices(batch.column(spec.device_id).as_ref())),
         (spec.time, times(batch.column(spec.time).as_ref())),
-        (spec.value, values(batch.column(spec.value).as_ref())),
-    ] {
+    ];
+    let value = spec.value.map(|column| (column, values(batch.column(column).as_ref())));
+    for (column, range) in device_and_time.into_iter().chain(value) {
         nulls.insert(spec.column(column).to_owned(), json!(batch.column(column).null_count()));
         if let Some((low, high)) = range {
             least.insert(spec.column(column).to_owned(), low);

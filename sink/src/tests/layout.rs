@@ -183,7 +183,7 @@ async fn a_table_of_other_columns_or_more_partitions_is_refused() {
     };
     let error = open(TableSpec::readings(), 3).unwrap_err();
     assert!(error.to_string().contains("partition 3, but the stream has 3"), "{error}");
-    let alerts = TableSpec { name: "readings", ..TableSpec::alerts() };
+    let alerts = TableSpec { name: "readings".into(), ..TableSpec::alerts() };
     assert!(matches!(open(alerts, PARTITIONS), Err(SinkError::Incompatible { .. })));
     open(TableSpec::alerts(), PARTITIONS).unwrap();
     assert_eq!(Table::open_read(&fixture.config.root.join("alerts")).unwrap().version(), 0);

@@ -79,7 +79,7 @@ pub(super) async fn measure(scenario: &Scenario, directory: &Path, clock: &Arc<d
     })
 }
 
-fn free_address() -> anyhow::Result<SocketAddr> {
+pub(super) fn free_address() -> anyhow::Result<SocketAddr> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("a free port")?;
     listener.local_addr().context("a free port")
 }
@@ -104,13 +104,13 @@ fn start_pipeline(scenario: &Scenario, data: &Path, mqtt: SocketAddr, rules: &Pa
     command.env("RUST_LOG", "warn").stdin(Stdio::null()).spawn().context("weir up")
 }
 
-fn weir() -> anyhow::Result<Command> {
+pub(super) fn weir() -> anyhow::Result<Command> {
     let mut command = Command::new(std::env::current_exe().context("path of this program")?);
     command.kill_on_drop(true);
     Ok(command)
 }
 
-async fn listening(address: SocketAddr, child: &mut Child) -> anyhow::Result<()> {
+pub(super) async fn listening(address: SocketAddr, child: &mut Child) -> anyhow::Result<()> {
     let connect = async {
         while TcpStream::connect(address).await.is_err() {
             if let Some(status) = child.try_wait()? {
@@ -123,7 +123,7 @@ async fn listening(address: SocketAddr, child: &mut Child) -> anyhow::Result<()>
     tokio::time::timeout(START, connect).await.context("weir up does not listen")?
 }
 
-async fn generate(scenario: &Scenario, mqtt: SocketAddr) -> anyhow::Result<LoadReport> {
+pub(super) async fn generate(scenario: &Scenario, mqtt: SocketAddr) -> anyhow::Result<LoadReport> {
     let mut command = weir()?;
     command.arg("load").args(["--mqtt", &mqtt.to_string()]);
     command.args(["--connections", &scenario.connections.to_string()]);
@@ -139,7 +139,7 @@ async fn generate(scenario: &Scenario, mqtt: SocketAddr) -> anyhow::Result<LoadR
     serde_json::from_slice(&output.stdout).context("report of weir load")
 }
 
-fn terminate(child: &Child) -> anyhow::Result<()> {
+pub(super) fn terminate(child: &Child) -> anyhow::Result<()> {
     let pid = child.id().and_then(|pid| i32::try_from(pid).ok()).and_then(rustix::process::Pid::from_raw);
     let pid = pid.context("weir up has ended")?;
     rustix::process::kill_process(pid, rustix::process::Signal::TERM).context("SIGTERM")

@@ -51,6 +51,8 @@ fn fleet(arguments: &Simulate, config: &Config) -> FleetConfig {
         sent: arguments.sent.clone(),
         patience: arguments.patience,
         reconnect_within: arguments.reconnect_within,
+        commands: arguments.commands.clone(),
+        commands_topic: arguments.commands_topic.clone(),
         mischief: arguments.mischief,
         skew: arguments.skew,
         boot_each: arguments.boot_each,

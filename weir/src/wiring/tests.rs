@@ -1,5 +1,7 @@
 //! What is done before the door opens.
 
+use streams::Partition;
+use streams::Position;
 use telemetry::clock::SystemClock;
 
 use super::*;
@@ -9,13 +11,17 @@ async fn every_group_holds_the_log_before_anything_is_acknowledged() {
     let dir = tempfile::tempdir().unwrap();
     let mut config = Config::default();
     config.data.dir = dir.path().to_owned();
+    config.streams.emit = vec!["maintenance".to_owned()];
     let (registry, clock) = (Registry::new(), SystemClock::shared());
     let log = open_log(&config, Behind::Everything, &registry, clock.clone()).unwrap();
     let metrics = ConsumerMetrics::register(&registry).unwrap();
     let context = consume::Context { streams: log.clone(), clock, metrics };
-    let consumers = Consumers::open(&config, RuleSet::empty(), context, &registry).await.unwrap();
+    let (_sender, rules) = watch::channel(Arc::new(RuleSet::empty()));
+    let consumers = Consumers::open(&config, rules, context, &registry, Connected::default()).await.unwrap();
     for (group, stream) in [
         ("rules", StreamName::readings()),
+        ("workflows", StreamName::workflows()),
+        ("sink/maintenance", StreamName::new("maintenance").unwrap()),
         ("sink/readings", StreamName::readings()),
         ("sink/alerts", StreamName::alerts()),
     ] {

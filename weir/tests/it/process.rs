@@ -61,11 +61,22 @@ pub(crate) struct Up {
 impl Up {
     /// Starts it on `mqtt`, with files each second, and waits until it is ready.
     pub(crate) fn start(data: &Path, mqtt: SocketAddr, rules: Option<&Path>) -> Self {
+        Self::start_with(data, mqtt, rules, &[])
+    }
+
+    /// As [`Up::start`], with more settings in the environment.
+    pub(crate) fn start_with(
+        data: &Path,
+        mqtt: SocketAddr,
+        rules: Option<&Path>,
+        environment: &[(&str, &str)],
+    ) -> Self {
         let http = free_address();
         let mut command = weir();
         command.arg("up").arg("--data").arg(data);
         command.args(["--mqtt", &mqtt.to_string(), "--http", &http.to_string()]);
         command.env("WEIR_SINK__ROLL_AGE_SECONDS", "1.0").env("WEIR_CONSUMERS__COMMIT_INTERVAL_SECONDS", "0.5");
+        command.envs(environment.iter().copied());
         if let Some(rules) = rules {
             command.arg("--rules").arg(rules);
         }
@@ -92,6 +103,12 @@ impl Up {
             status.is_some()
         });
         assert!(status.unwrap().success(), "{status:?}");
+    }
+
+    /// Asks it to read its rules again.
+    pub(crate) fn hangup(&self) {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, rustix::process::Signal::HUP).unwrap();
     }
 
     /// Value of the metric series that begins with `series`.

@@ -1,0 +1,10 @@
+//! The executor, with streams in memory, a real outbox, a clock that tests move, and targets that do as they are told.
+
+mod commands;
+mod crashes;
+mod exactly_once;
+mod limits;
+mod property;
+mod steps;
+mod targets;
+mod world;
