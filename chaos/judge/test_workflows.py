@@ -40,8 +40,8 @@ TRUTH = """
     CREATE TABLE events AS SELECT run || '-1' AS event_id, rule AS rule_id, 'info' AS severity, '' AS message,
             device AS device_id, NULL::VARCHAR AS site, make_timestamptz(time) AS time,
             make_timestamptz(time) AS received_at, boot, seq,
-            CASE WHEN metric IS NULL THEN '{"metrics":{"temperature":85.5,"humidity":-0.7}}'
-                ELSE '{"metric":"temperature","value":85.5,"unit":"Cel"}' END AS data, 1 AS commit
+            CASE WHEN metric IS NULL THEN '{"data":{"metrics":{"temperature":85.5,"humidity":-0.7}}}'
+                ELSE '{"data":{"metric":"temperature","value":85.5,"unit":"Cel"}}' END AS data, 1 AS commit
         FROM runs;
     CREATE TABLE commands AS SELECT device, time AS received_at, run || '-0' AS id FROM runs WHERE rule = 'both';
 """

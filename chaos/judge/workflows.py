@@ -95,8 +95,8 @@ def called(db, hooks, report):
 
 
 def emitted(db):
-    """Table `events`: the rows of the table of events."""
-    metric = "json_extract_string(data, '$.metric')"
+    """Table `events`: the rows of the table of events. Their data are the envelope that a hook would get."""
+    metric = "json_extract_string(data, '$.data.metric')"
     db.execute(f"""CREATE TABLE events AS SELECT rule_id AS rule, device_id AS device, event_id AS key,
         {firing("boot", "seq", metric, "epoch_us(time)")} AS firing, {run("event_id", "emit_step")} AS run
         FROM emitted LEFT JOIN rules ON rule_id = id""")

@@ -16,7 +16,7 @@ use crate::outcome::Outcome;
 use crate::proxy::Proxy;
 use crate::setting::Setting;
 use crate::weir::{Launch, Weir, free_address};
-use crate::workflows::{self, Workflows};
+use crate::workflows::{self, Wanted, Workflows};
 
 /// The rules of every round: one that fires for a fifth of one metric, in order, and one that fires rarely.
 const RULES: [(&str, &str); 2] =
@@ -138,12 +138,14 @@ impl Round {
             environment,
             log: directory.join("weir.log"),
         };
-        let workflows =
-            workflows.then(|| Workflows::start(&directory, random.random(), fleet::commands(&setting.binaries.weir)?));
+        let workflows = workflows.then(|| {
+            let commands = fleet::commands(&setting.binaries.weir)?;
+            Workflows::start(&directory, random.random(), Wanted { commands, letters: number.is_multiple_of(2) })
+        });
         let workflows = workflows.transpose()?;
         if let Some(workflows) = &workflows {
             append(&launch.rules, &workflows.text())?;
-            launch.environment.extend(Workflows::settings());
+            launch.environment.extend(workflows.settings());
             terms.rules.extend(workflows.conditions());
             terms.workflows = Some(workflows.terms().to_owned());
             if workflows.commands() {

@@ -22,6 +22,9 @@ pub(crate) const EVENTS: &str = "maintenance";
 /// How long the mood of a hook lasts.
 const EPISODE: Duration = Duration::from_millis(300);
 
+/// Bytes of the log that are retained where there are dead letters: more than a round makes.
+const RETENTION: u64 = 1 << 30;
+
 /// The names of the hooks.
 pub(crate) mod name {
     /// Fails in every way, and is tried until it does what is asked: order is kept.
@@ -39,23 +42,32 @@ pub(crate) struct Workflows {
     hooks: Vec<(&'static str, Hook)>,
     /// What the judge is told.
     terms: PathBuf,
-    commands: bool,
+    wanted: Wanted,
+}
+
+/// Which of the rules.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Wanted {
+    /// One that sends commands to devices.
+    pub(crate) commands: bool,
+    /// One whose steps are given up. Letters live as long as the log retains them, so it retains much; without, it
+    /// retains as little as the round says.
+    pub(crate) letters: bool,
 }
 
 impl Workflows {
-    /// Starts hooks that write to `directory`, and writes there what the judge must know. With `commands` there is a
-    /// rule that sends commands to devices.
+    /// Starts hooks that write to `directory`, and writes there what the judge must know.
     ///
     /// # Errors
     /// If a hook cannot listen, or a file not be written.
-    pub(crate) fn start(directory: &Path, seed: u64, commands: bool) -> anyhow::Result<Self> {
+    pub(crate) fn start(directory: &Path, seed: u64, wanted: Wanted) -> anyhow::Result<Self> {
         let record = Arc::new(Mutex::new(Record::create(&directory.join("hooks.csv"))?));
         let mut hooks = Vec::new();
         for hook in [name::TROUBLED, name::REFUSING, name::WELL] {
             hooks.push((hook, Hook::start(hook, crate::weir::free_address()?, &record, seed)?));
         }
         let terms = directory.join("workflows.json");
-        let workflows = Self { record, hooks, terms, commands };
+        let workflows = Self { record, hooks, terms, wanted };
         let text = json!({ "rules": workflows.rules().map(Rule::terms).collect::<Vec<Value>>() });
         fs::write(&workflows.terms, text.to_string()).with_context(|| workflows.terms.display().to_string())?;
         Ok(workflows)
@@ -73,13 +85,20 @@ impl Workflows {
     }
 
     /// Settings of Weir: the stream exists, hooks may be called, and what takes long is quick.
-    pub(crate) fn settings() -> Vec<(String, String)> {
+    pub(crate) fn settings(&self) -> Vec<(String, String)> {
+        let retention =
+            self.wanted.letters.then(|| ("WEIR_STREAMS__RETENTION_BYTES".to_owned(), RETENTION.to_string()));
         let settings = [
             ("WEIR_STREAMS__EMIT", format!("[\"{EVENTS}\"]")),
             ("WEIR_WORKFLOWS__BREAKER_OPEN_SECONDS", "0.2".to_owned()),
             ("WEIR_WORKFLOWS__BREAKER_LONGEST_OPEN_SECONDS", "1".to_owned()),
         ];
-        settings.map(|(name, value)| (name.to_owned(), value)).into_iter().chain([Self::allow()]).collect()
+        settings
+            .map(|(name, value)| (name.to_owned(), value))
+            .into_iter()
+            .chain([Self::allow()])
+            .chain(retention)
+            .collect()
     }
 
     /// The setting that hooks on this machine may be called.
@@ -94,7 +113,12 @@ impl Workflows {
 
     /// Whether a rule sends commands to devices.
     pub(crate) fn commands(&self) -> bool {
-        self.commands
+        self.wanted.commands
+    }
+
+    /// Whether steps of a rule are given up.
+    pub(crate) fn letters(&self) -> bool {
+        self.wanted.letters
     }
 
     /// From now on hooks are as they are: one well, two moody.
@@ -144,8 +168,8 @@ impl Workflows {
     }
 
     fn rules(&self) -> impl Iterator<Item = &'static Rule> {
-        let commands = self.commands;
-        RULES.iter().filter(move |rule| commands || !rule.command)
+        let Wanted { commands, letters } = self.wanted;
+        RULES.iter().filter(move |rule| (commands || !rule.command) && (letters || !rule.letters))
     }
 
     fn hook(&self, name: &str) -> Option<&Hook> {
@@ -160,7 +184,7 @@ mod tests {
     #[test]
     fn the_judge_is_told_of_every_rule_and_step() {
         let directory = tempfile::tempdir().unwrap();
-        let workflows = Workflows::start(directory.path(), 1, false).unwrap();
+        let workflows = Workflows::start(directory.path(), 1, Wanted { commands: false, letters: true }).unwrap();
         let terms: Value = serde_json::from_str(&fs::read_to_string(workflows.terms()).unwrap()).unwrap();
         let rules = terms["rules"].as_array().unwrap();
         let text = workflows.text();

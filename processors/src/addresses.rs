@@ -47,7 +47,8 @@ pub(crate) fn url(author: Author<'_>, text: &Text, over_messages: bool) -> Check
 fn places(author: Author<'_>, text: &Text, part: &str, begin: usize, over_messages: bool) -> Checked<()> {
     let template = Template::parse(part)
         .map_err(|(problem, at)| author.inside(text, Some(begin + at.start..begin + at.end), problem))?;
-    if let Some((column, at)) = template.places().find(|(column, _)| over_messages && !MESSAGE_COLUMNS.contains(column)) {
+    if let Some((column, at)) = template.places().find(|(column, _)| over_messages && !MESSAGE_COLUMNS.contains(column))
+    {
         let name = schema::readings().fields().get(column).map_or_else(String::new, |field| field.name().clone());
         let problem = format!("`{{{name}}}` is of one reading, and this rule is over messages");
         return Err(author.inside(text, Some(begin + at.start..begin + at.end), problem));

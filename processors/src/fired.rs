@@ -28,9 +28,8 @@ impl<'a> InOrder<'a> {
     /// Merges the rows on which rules fired; the rules come in ascending order.
     pub(crate) fn new(by_rule: impl Iterator<Item = &'a (usize, BooleanBuffer)>) -> Self {
         let mut rest: Vec<_> = by_rule.map(|(rule, rows)| (*rule, rows.set_indices())).collect();
-        let first = |(rule, rows): &mut (usize, BitIndexIterator<'_>)| {
-            Some(Reverse(Fired { row: rows.next()?, rule: *rule }))
-        };
+        let first =
+            |(rule, rows): &mut (usize, BitIndexIterator<'_>)| Some(Reverse(Fired { row: rows.next()?, rule: *rule }));
         let heads = rest.iter_mut().filter_map(first).collect();
         Self { rest, heads }
     }

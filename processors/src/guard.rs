@@ -63,8 +63,10 @@ mod tests {
             ("(\"metric\" = 'a')", Some(("a", None))),
             ("metric = 'it''s' AND value > 1", Some(("it's", Some("value > 1")))),
             ("metric = 'a' AND value > 1 AND unit = 'b'", Some(("a", Some("(value > 1) AND unit = 'b'")))),
-            ("(metric = 'a' AND value > 1) AND (unit = 'b' OR boot = 1)",
-                Some(("a", Some("(value > 1) AND (unit = 'b' OR boot = 1)")))),
+            (
+                "(metric = 'a' AND value > 1) AND (unit = 'b' OR boot = 1)",
+                Some(("a", Some("(value > 1) AND (unit = 'b' OR boot = 1)"))),
+            ),
             ("metric = 'a' OR value > 1", None),
             ("value > 1 AND metric = 'a'", None),
             ("metric <> 'a'", None),

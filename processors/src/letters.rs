@@ -81,7 +81,9 @@ impl<'a> Letter<'a> {
         let (id, version) = (rule.id(), rule.version());
         let error = cut(error);
         Self {
-            detail: format!("rule `{id}` version {version} failed on {count} {what} of a record, on the first: {error}"),
+            detail: format!(
+                "rule `{id}` version {version} failed on {count} {what} of a record, on the first: {error}"
+            ),
             topic: format!("rules/{id}"),
             client_id: readings.device_id(row),
             payload: data::whole(rule, readings, row),

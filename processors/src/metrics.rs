@@ -38,7 +38,10 @@ impl RulesMetrics {
         registry.register(Box::new(loaded.clone()))?;
         Ok(Self {
             loaded,
-            evaluations: by_rule("weir_rules_evaluations_total", "Readings (of a rule over messages: messages with its metrics) the rule was evaluated on")?,
+            evaluations: by_rule(
+                "weir_rules_evaluations_total",
+                "Readings (of a rule over messages: messages with its metrics) the rule was evaluated on",
+            )?,
             matches: by_rule("weir_rules_matches_total", "Readings or messages the rule fired on")?,
             errors: by_rule("weir_rules_errors_total", "Readings or messages the expression of the rule failed on")?,
             waits: single(

@@ -91,7 +91,8 @@ impl Visitor for Checker<'_> {
         let checked = match expression {
             Expr::Identifier(name) => self.check_name(name),
             Expr::CompoundIdentifier(names) => {
-                let quotes = if self.metrics.is_some() { "; a metric of that name stands in double quotes" } else { "" };
+                let quotes =
+                    if self.metrics.is_some() { "; a metric of that name stands in double quotes" } else { "" };
                 let problem = format!("`{expression}`: columns of a {} have no prefix{quotes}", self.sees);
                 Err(Fault::new(problem, names.first().map(|name| name.span)))
             }
@@ -145,7 +146,10 @@ fn check_metric(metrics: &mut BTreeSet<String>, name: String, ident: &Ident) -> 
     }
     let bytes = telemetry::limits::METRIC_BYTES;
     if name.is_empty() || name.len() > bytes {
-        return Err(Fault::new(format!("the name of a metric has 1 to {bytes} bytes, this one {}", name.len()), ident.span));
+        return Err(Fault::new(
+            format!("the name of a metric has 1 to {bytes} bytes, this one {}", name.len()),
+            ident.span,
+        ));
     }
     metrics.insert(name);
     if metrics.len() > limits::METRICS_PER_RULE {

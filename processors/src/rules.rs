@@ -60,7 +60,9 @@ impl RuleSet {
     #[must_use]
     pub fn emits(&self) -> BTreeSet<&str> {
         let steps = self.rules.iter().flat_map(|rule| &rule.plan.steps);
-        steps.filter_map(|step| if let Action::Emit { stream } = &step.action { Some(&**stream) } else { None }).collect()
+        steps
+            .filter_map(|step| if let Action::Emit { stream } = &step.action { Some(&**stream) } else { None })
+            .collect()
     }
 }
 

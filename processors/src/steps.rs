@@ -112,7 +112,10 @@ fn action(author: Author<'_>, entry: &StepEntry, over_messages: bool) -> Checked
     if let Some(url) = &entry.webhook {
         return Ok(Action::Webhook(Webhook {
             url: addresses::url(author, url, over_messages)?,
-            headers: entry.headers.as_ref().map_or_else(|| Ok(Default::default()), |all| addresses::headers(author, all))?,
+            headers: entry
+                .headers
+                .as_ref()
+                .map_or_else(|| Ok(Default::default()), |all| addresses::headers(author, all))?,
             secret: entry.secret.as_ref().map(|text| addresses::secret(author, text)).transpose()?,
             timeout: author.time(entry.timeout.as_ref(), limits::TIMEOUT, TIMEOUT)?,
         }));
@@ -139,7 +142,9 @@ fn action(author: Author<'_>, entry: &StepEntry, over_messages: bool) -> Checked
         return Ok(Action::Email { to: addresses::email(author, to)?, subject });
     }
     match &entry.log {
-        Some(log) if !log.get_ref() => Err(author.problem(log.span(), "`log` is false; write `log = true`, or no step")),
+        Some(log) if !log.get_ref() => {
+            Err(author.problem(log.span(), "`log` is false; write `log = true`, or no step"))
+        }
         _ => Ok(Action::Log),
     }
 }

@@ -290,11 +290,13 @@ impl Config {
     pub(crate) fn emit(&self) -> anyhow::Result<Vec<StreamName>> {
         let mut names = Vec::new();
         for text in &self.streams.emit {
-            let name = StreamName::new(text).filter(|name| !name.is_reserved() && !names.contains(name));
+            // Readers of Parquet pass over folders that begin with `_`.
+            let allowed = |name: &StreamName| !name.is_reserved() && !names.contains(name) && !text.starts_with('_');
+            let name = StreamName::new(text).filter(allowed);
             names.push(name.with_context(|| {
                 format!(
                     "streams.emit has `{text}`: expected names of 1 to 64 lower case letters, digits, `_` or `-`, \
-                     each once, none of Weir's own streams"
+                     not beginning with `_`, each once, none of Weir's own streams"
                 )
             })?);
         }

@@ -48,8 +48,11 @@ fn attack(round: &mut Round, kills: u32) -> anyhow::Result<()> {
         round.restart()?;
     }
     dead_target(round)?;
-    dead_letters(round)?;
-    redriven_and_killed(round)
+    if hooks(round)?.letters() {
+        dead_letters(round)?;
+        redriven_and_killed(round)?;
+    }
+    Ok(())
 }
 
 /// One target is dead: its breaker opens, the other one does not notice, and the breaker closes when it is well.

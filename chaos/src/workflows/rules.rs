@@ -20,6 +20,8 @@ pub(super) struct Rule {
     hook: Option<Call>,
     /// It sends a command to the device.
     pub(super) command: bool,
+    /// Its steps are given up, and become dead letters.
+    pub(super) letters: bool,
 }
 
 /// How a hook is called.
@@ -41,6 +43,7 @@ pub(super) const RULES: &[Rule] = &[
         cooldown: None,
         hook: Some(Call { hook: name::TROUBLED, attempts: 100, ordered: true }),
         command: false,
+        letters: false,
     },
     Rule {
         id: "given-up",
@@ -49,6 +52,7 @@ pub(super) const RULES: &[Rule] = &[
         cooldown: None,
         hook: Some(Call { hook: name::REFUSING, attempts: 2, ordered: false }),
         command: false,
+        letters: true,
     },
     Rule {
         id: "undisturbed",
@@ -57,6 +61,7 @@ pub(super) const RULES: &[Rule] = &[
         cooldown: None,
         hook: Some(Call { hook: name::WELL, attempts: 100, ordered: true }),
         command: false,
+        letters: false,
     },
     Rule {
         id: "cooled",
@@ -65,6 +70,7 @@ pub(super) const RULES: &[Rule] = &[
         cooldown: Some(2),
         hook: Some(Call { hook: name::WELL, attempts: 100, ordered: true }),
         command: false,
+        letters: false,
     },
     Rule {
         id: "both",
@@ -76,6 +82,7 @@ pub(super) const RULES: &[Rule] = &[
         cooldown: None,
         hook: None,
         command: false,
+        letters: false,
     },
     Rule {
         id: "commanding",
@@ -84,6 +91,7 @@ pub(super) const RULES: &[Rule] = &[
         cooldown: None,
         hook: None,
         command: true,
+        letters: false,
     },
 ];
 

@@ -9,7 +9,9 @@ use crate::rules::RuleSet;
 use crate::testing::{NEW_YEAR, batch, message, numbers, reading, texts};
 
 fn rule(id: &str, when: &str, more: &str) -> String {
-    format!("[[rule]]\nid = '{id}'\nwhen = {when:?}\nseverity = 'critical'\nmessage = '{{device_id}} {{value}}'\n{more}\n")
+    format!(
+        "[[rule]]\nid = '{id}'\nwhen = {when:?}\nseverity = 'critical'\nmessage = '{{device_id}} {{value}}'\n{more}\n"
+    )
 }
 
 const LOG: &str = "[[rule.step]]\nlog = true";
@@ -29,7 +31,8 @@ fn decoded(evaluation: &Evaluation<'_>) -> Vec<Firing> {
 #[test]
 fn a_firing_holds_all_that_a_step_needs() {
     let more = format!("version = 3\nlabels = {{ team = 'ovens' }}\n{LOG}\nbody = '{{{{ value }}}}'");
-    let rules = rules(&[rule("hot", "value > 80 OR value_bool OR value_text = 'x'", &more), rule("silent", "true", "")]);
+    let rules =
+        rules(&[rule("hot", "value > 80 OR value_bool OR value_text = 'x'", &more), rule("silent", "true", "")]);
     let readings = vec![
         reading("temperature", Value::Number(81.5)),
         reading("door", Value::Bool(true)),

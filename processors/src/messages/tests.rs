@@ -115,7 +115,8 @@ fn a_failure_is_that_of_its_message() {
 #[test]
 fn the_alert_and_the_firing_are_of_the_first_named_reading() {
     let rules = rules(&[("r", "t > 80 AND h < 20 AND coalesce(text, gone) IS NULL")]);
-    let readings = vec![number("other", 0.0), number("h", 12.0), number("t", 81.5), reading("text", Value::Text("x".into()))];
+    let readings =
+        vec![number("other", 0.0), number("h", 12.0), number("t", 81.5), reading("text", Value::Text("x".into()))];
     let batch = batch(&[message("d", Some((1, 2)), readings)]);
     let evaluation = rules.evaluate(0, 0, &batch).unwrap();
     let alerts = alerts(&evaluation).unwrap();
@@ -134,7 +135,9 @@ fn messages_beyond_the_columns_of_one_pass_are_looked_at_too() {
     let rules = rules(&[("r", &when.join(" OR "))]);
     let count = 3 * super::limits::PIVOT_CELLS / 64 + 7;
     let messages: Vec<_> = (0..count)
-        .map(|at| message("d", None, vec![reading(&named[at % 64], Value::Number(f64::from(u8::from(at % 1000 == 0))))]))
+        .map(|at| {
+            message("d", None, vec![reading(&named[at % 64], Value::Number(f64::from(u8::from(at % 1000 == 0))))])
+        })
         .collect();
     let batch = batch(&messages);
     let evaluation = rules.evaluate(0, 0, &batch).unwrap();

@@ -3,6 +3,8 @@
 
 mod admission;
 mod appends;
+mod arrivals;
+mod attempt;
 mod attempts;
 mod changes;
 mod commits;
@@ -18,7 +20,8 @@ use tokio::task::JoinSet;
 
 use self::admission::Looked;
 use self::appends::Appends;
-use self::attempts::{Arrivals, Ended, Trying};
+use self::arrivals::Arrivals;
+use self::attempts::{Ended, Trying};
 use self::changes::Fetched;
 use self::commits::{Committed, Journal, Loaded};
 use super::append::{NotAppended, Written};

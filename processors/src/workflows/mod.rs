@@ -4,7 +4,12 @@
 //! redb file; it does the steps of a run one after the other, at least once each, always with the same key. Targets
 //! fail alone: each has its own queue, limit, timeouts and circuit breaker.
 //!
-//! In reading order: [`target`] (what a step is done at).
+//! In reading order: [`target`] (what a step is done at), [`run`] (a run and its state), [`config`] and [`limits`],
+//! `lane` (the queue of a target) with [`breaker`] and `retry`, `store` (the outbox file), `append` (events and dead
+//! letters) with [`recovery`] (exactly once) and `backlog` (firings that are not run), `desk` (the one owner), [`handle`]
+//! (the way to it), [`effect`] (the consumer), [`executor`] (starting), [`view`] and [`metrics`]. Targets: [`body`],
+//! [`places`], [`secret`], [`address`], [`webhook`], [`broker`], [`devices`], [`log`], and `email` with its feature;
+//! [`outside`] opens them, [`preview`] shows what they would send.
 
 pub mod address;
 mod append;

@@ -177,10 +177,13 @@ pub(super) fn key_of(run_id: &str) -> u128 {
     key.unwrap_or_else(|| xxhash3_128::Hasher::oneshot(run_id.as_bytes()))
 }
 
+/// A plan, as text and decoded.
+pub(super) type Decoded = (Arc<str>, Arc<Plan>);
+
 /// Decoded plans, shared by the runs of a rule.
 #[derive(Debug, Default)]
 pub(super) struct Plans {
-    by_hash: Mutex<HashMap<u128, (Arc<str>, Arc<Plan>)>>,
+    by_hash: Mutex<HashMap<u128, Decoded>>,
 }
 
 impl Plans {
@@ -189,12 +192,12 @@ impl Plans {
     }
 
     /// The text and the plan of a hash that was decoded before.
-    pub(super) fn find(&self, hash: u128) -> Option<(Arc<str>, Arc<Plan>)> {
+    pub(super) fn find(&self, hash: u128) -> Option<Decoded> {
         self.by_hash.lock().unwrap_or_else(PoisonError::into_inner).get(&hash).cloned()
     }
 
     /// Decodes a plan, once.
-    pub(super) fn decode(&self, json: &str) -> Result<(Arc<str>, Arc<Plan>), serde_json::Error> {
+    pub(super) fn decode(&self, json: &str) -> Result<Decoded, serde_json::Error> {
         let hash = Self::hash(json);
         if let Some(found) = self.find(hash) {
             return Ok(found);
@@ -268,7 +271,7 @@ impl Record {
         u128::from_str_radix(&self.plan, 16).ok()
     }
 
-    pub(super) fn into_run(self, (json, plan): (Arc<str>, Arc<Plan>)) -> Run {
+    pub(super) fn into_run(self, (json, plan): Decoded) -> Run {
         let firing = Firing {
             run_id: self.run_id,
             rule_id: self.rule_id,

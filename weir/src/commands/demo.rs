@@ -49,7 +49,7 @@ pub(crate) async fn run(arguments: Demo, mut config: Config, clock: Arc<dyn Cloc
     let fleet = super::fleet(&arguments.fleet, &config, pipeline.mqtt.to_string(), ledger.clone());
     let fleet = simulator::fleet::run(fleet, clock.clone(), stopped, progress.clone());
     let signal = async {
-        let asked = signals::stop().await;
+        let asked = signals::stop_or_hangup().await;
         stop.send_replace(true);
         asked
     };

@@ -53,6 +53,9 @@ fn a_value_out_of_bounds_names_the_option_and_the_bounds() {
         ("[streams]\npartitions = 0\n", "streams.partitions = 0: expected a number from 1 to 1024"),
         ("[sink]\nroll_age_seconds = 0.0\n", "sink.roll_age_seconds = 0: expected seconds"),
         ("[streams]\nquota_bytes = 1\n", "streams.quota_bytes = 1: expected at least two segments"),
+        ("[streams]\nemit = [\"readings\"]\n", "streams.emit has `readings`: expected names"),
+        ("[streams]\nemit = [\"_a\"]\n", "streams.emit has `_a`"),
+        ("[workflows]\nbreaker_longest_open_seconds = 1.0\n", "expected seconds from 5 to"),
         ("[mqtt]\nlisten = \"nowhere\"\n", "listen"),
     ] {
         let error = format!("{:#}", from(text, &[]).unwrap_err());

@@ -1,11 +1,16 @@
 //! The binary as a user runs it. `WEIR_BIN` names another build of it, `WEIR_PYTHON` the Python of the readers.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that fails should say where")]
 
+mod backtest;
+mod client;
 mod clients;
 mod command_line;
 mod demo;
+mod dlq;
 mod kills;
 mod layers;
 mod process;
 mod readers;
 mod recording;
+mod rules;
+mod workflows;

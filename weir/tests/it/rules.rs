@@ -120,9 +120,13 @@ fn sighup_reads_the_rules_again_and_does_not_stop_weir() {
         up.hangup();
         until("the rules are read again", || up.metric("weir_rules_reloads_total{outcome=\"ok\"}") == Some(times));
     }
-    // A weir that stops takes no more connections.
-    let mut simulate = weir();
+    // A weir that stops takes no more connections, and `simulate` is content with having sent nothing.
+    let (mut simulate, ledger) = (weir(), directory.path().join("ledger.csv"));
     simulate.args(["simulate", "--mqtt", &up.mqtt.to_string(), "--devices", "3", "--rate", "30", "--for", "1s"]);
-    succeed(simulate.arg("--ledger").arg(directory.path().join("ledger.csv")));
+    succeed(simulate.arg("--ledger").arg(&ledger));
     up.stop();
+    let table = directory.path().join("data/tables/readings");
+    let verdict =
+        last_json(&succeed(weir().args(["verify", "--json", "--ledger"]).arg(ledger).arg("--table").arg(table)));
+    assert!(verdict["acknowledged"].as_u64() > Some(0), "weir was stopping: {verdict}");
 }

@@ -46,8 +46,7 @@ async fn firings_go_before_alerts_and_failures_to_the_dead_letters() {
                 [[rule.step]]\nlog = true\n";
     let rules = constant(RuleSet::parse(file, "f").unwrap());
     let metrics = RulesMetrics::register(&Registry::new()).unwrap();
-    let mut effect =
-        RulesEffect::new(rules, streams.clone(), metrics, ManualClock::new(Timestamp::from_micros(0)));
+    let mut effect = RulesEffect::new(rules, streams.clone(), metrics, ManualClock::new(Timestamp::from_micros(0)));
     let readings = ["3", "x", "y"].map(|text| reading("m", Value::Text(text.into()))).to_vec();
     let batch = batch(&[message("d", Some((4, 5)), readings)]);
     effect.apply(Delivered { partition: 1, offset: 9, appended_at: Timestamp::from_micros(0), batch }).await.unwrap();

@@ -102,7 +102,7 @@ fn every_mistake_in_a_step_has_its_place() {
         ("log = true\nbroker = 'mqtt://a'", (8, 10), "`broker` belongs to a step `mqtt`"),
         ("log = true\nttl = '1s'", (8, 7), "`ttl` belongs to a step `mqtt`"),
         ("log = true\nsubject = 's'", (8, 11), "`subject` belongs to a step `email`"),
-        ("webhook = 'example.com/x'", (7, 12), "is not a URL"),
+        ("webhook = 'example.com/x'", (7, 11), "is not a URL"),
         ("webhook = 'ftp://example.com/x'", (7, 11), "is not a URL of `http` or `https`"),
         ("webhook = 'https://u:p@example.com'", (7, 11), "cannot hold user and password"),
         ("webhook = 'https://{site}.example.com'", (7, 20), "may stand in path and query"),
@@ -139,7 +139,8 @@ fn every_mistake_in_a_step_has_its_place() {
     assert_eq!(step(url).action.kind(), "webhook");
     for (toml, place, expected) in cases {
         let problem = refused(&with(&format!("[[rule.step]]\n{toml}")));
-        if !(problem.problem.contains(expected)) || (problem.line, problem.column) != *place { eprintln!("WRONG {place:?} {toml}: {problem}"); }
+        assert!(problem.problem.contains(expected), "{toml}: {problem}");
+        assert_eq!((problem.line, problem.column), *place, "{toml}: {problem}");
     }
 }
 
@@ -165,7 +166,8 @@ fn every_mistake_in_a_rule_has_its_place() {
     ];
     for (toml, place, expected) in cases {
         let problem = refused(&format!("{good}{toml}\n"));
-        if !(problem.problem.contains(expected)) || (problem.line, problem.column) != *place { eprintln!("WRONG {place:?} {toml}: {problem}"); }
+        assert!(problem.problem.contains(expected), "{toml}: {problem}");
+        assert_eq!((problem.line, problem.column), *place, "{toml}: {problem}");
     }
     let over_messages = format!("{good}when_message = 'a > 1'\n[[rule.step]]\nmqtt = '{{device_id}}/{{metric}}'\n");
     let problem = refused(&over_messages);
@@ -182,7 +184,10 @@ fn counts_and_sizes_are_limited() {
     let labelled = |labels: String| format!("{}labels = {{ {labels} }}\n", rule("r", "true", "m"));
     let cases = [
         (with(&"[[rule.step]]\nlog = true\n".repeat(17)), "17 steps, the limit is 16"),
-        (with(&format!("[[rule.step]]\nlog = true\nbody = '{}'\n", "x".repeat(15_000)).repeat(5)), "the limit is 65536"),
+        (
+            with(&format!("[[rule.step]]\nlog = true\nbody = '{}'\n", "x".repeat(15_000)).repeat(5)),
+            "the limit is 65536",
+        ),
         (with(&format!("[[rule.step]]\nlog = true\nbody = '{}'\n", "x".repeat(17_000))), "template has 17000 bytes"),
         (with(&format!("{webhook}headers = {{ {} }}", headers(33))), "33 headers, the limit is 32"),
         (with(&format!("{webhook}headers = {{ a = '{}' }}", "x".repeat(5000))), "value has 5000 bytes"),

@@ -1,21 +1,19 @@
 //! Steps are tried.
 
-use std::collections::HashMap;
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::FutureExt;
 use streams::faults::{Point, Tooth, point, tooth};
 
+use super::attempt::{attempted, letter_of, time_limit};
 use super::{Desk, Event, Hot};
 use crate::plan::{Action, Mqtt, OnFailure, Step};
-use crate::workflows::append::{Content, From, Letter, Payload, Row};
+use crate::workflows::append::{Content, From, Row};
 use crate::workflows::breaker::Health;
 use crate::workflows::limits;
 use crate::workflows::metrics::StepEnd;
 use crate::workflows::retry;
-use crate::workflows::run::{Run, RunState, StepState};
+use crate::workflows::run::{RunState, StepState};
 use crate::workflows::store::Waiting;
 use crate::workflows::target::{Attempt, Outcome, Target};
 
@@ -36,38 +34,9 @@ pub(super) struct Ended {
     outcome: Outcome,
 }
 
-/// Subscribers that came lately: one that comes between the answer "absent" and its being read here must not be
-/// missed.
-#[derive(Debug, Default)]
-pub(super) struct Arrivals {
-    count: u64,
-    by_topic: HashMap<Arc<str>, u64>,
-    /// The newest of those that are not kept by topic.
-    others: u64,
-}
-
-impl Arrivals {
-    pub(super) fn note(&mut self, topic: Option<Arc<str>>) {
-        self.count += 1;
-        match topic {
-            Some(topic) if self.by_topic.len() < limits::HOT_RUNS => {
-                self.by_topic.insert(topic, self.count);
-            }
-            _ => {
-                self.by_topic.clear();
-                self.others = self.count;
-            }
-        }
-    }
-
-    fn since(&self, topic: &str, count: u64) -> bool {
-        self.others > count || self.by_topic.get(topic).is_some_and(|at| *at > count)
-    }
-}
-
 impl Desk {
     pub(super) fn start_attempts(&mut self) {
-        let (now, arrivals) = (self.now(), self.arrivals.count);
+        let (now, arrivals) = (self.now(), self.arrivals.count());
         let mut next = Vec::new();
         for (target, site) in &mut self.sites {
             while let Some(step) = site.lane.next(now) {
@@ -379,50 +348,5 @@ impl Desk {
             return Err(format!("`{stream}` is no name of a stream"));
         }
         site.target.get_or_insert_with(|| self.given.targets.open(step)).clone()
-    }
-}
-
-/// One attempt, bounded in time. A target that panics has failed.
-async fn attempted(target: Arc<dyn Target>, attempt: &Attempt, limit: Duration) -> Outcome {
-    let guarded = AssertUnwindSafe(target.attempt(attempt)).catch_unwind();
-    match tokio::time::timeout(limit, guarded).await {
-        Ok(Ok(outcome)) => outcome,
-        Ok(Err(_)) => Outcome::Failed("the attempt panicked".to_owned()),
-        Err(_) => {
-            let reason = format!("no end after {} ms", limit.as_millis());
-            match attempt.step().map(|step| &step.action) {
-                // One device that does not answer says nothing about the others.
-                Some(Action::Mqtt(Mqtt { broker: None, .. })) => Outcome::Busy { reason, after: None },
-                _ => Outcome::Failed(reason),
-            }
-        }
-    }
-}
-
-fn time_limit(step: &Step) -> Duration {
-    match &step.action {
-        Action::Webhook(webhook) => webhook.timeout + limits::MARGIN,
-        _ => limits::ATTEMPT + limits::MARGIN,
-    }
-}
-
-fn letter_of(run: &Run, at: usize, target: &str) -> Letter {
-    let progress = run.steps.get(at).cloned().unwrap_or_default();
-    let attempts = progress.attempts;
-    let noun = if attempts == 1 { "attempt" } else { "attempts" };
-    Letter {
-        reason: "workflow_step",
-        detail: format!(
-            "rule {} step {at} ({target}) given up after {attempts} {noun}: {}",
-            run.firing.rule_id, progress.last
-        ),
-        topic: format!("workflows/{}/{at}", run.firing.run_id),
-        firing: run.firing.clone(),
-        payload: Payload::Body(Attempt {
-            firing: run.firing.clone(),
-            plan: run.plan.clone(),
-            step: at,
-            key: run.firing.step_key(at).into(),
-        }),
     }
 }

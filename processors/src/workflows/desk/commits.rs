@@ -47,7 +47,7 @@ pub(super) struct Committed {
     keys: Vec<u128>,
     settled: Vec<Spot>,
     forgotten: u64,
-    loaded: Vec<(Arc<str>, Vec<Waiting>)>,
+    loaded: Vec<Steps>,
     seconds: f64,
 }
 
@@ -245,7 +245,7 @@ impl Desk {
         Forget { before, keep_runs: self.given.config.keep_runs }
     }
 
-    /// Steps to read from the store: target, behind which ticket, how many.
+    /// Steps to read from the store.
     fn loads(&self) -> Vec<Load> {
         let mut loads = Vec::new();
         for (target, site) in &self.sites {
@@ -270,13 +270,12 @@ impl Desk {
     }
 }
 
+/// Target, behind which ticket, how many.
 type Load = (Arc<str>, Option<u64>, usize);
+/// Target, and what waits for it.
+type Steps = (Arc<str>, Vec<Waiting>);
 
-fn carry_out(
-    store: &Store,
-    commit: &Commit,
-    loads: &[Load],
-) -> Result<(u64, Vec<(Arc<str>, Vec<Waiting>)>), StoreError> {
+fn carry_out(store: &Store, commit: &Commit, loads: &[Load]) -> Result<(u64, Vec<Steps>), StoreError> {
     let mut forgotten = 0;
     if !commit.changes.is_empty() || commit.forget.is_some() {
         point(Point::OutboxCommit);

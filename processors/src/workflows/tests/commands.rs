@@ -24,7 +24,7 @@ async fn commands_wait_for_their_device_and_cost_no_attempt() {
         world.script.next(&firing.step_key(0), vec![absent(firing); if firing.seq == Some(0) { 5 } else { 0 }]);
     }
     world.fire(&firings).await;
-    world.fire(&[other.clone()]).await;
+    world.fire(std::slice::from_ref(&other)).await;
     world.until("the other device has its command", async || running.state(&other).await == Some(RunState::Done)).await;
     for seen in 1..5 {
         world
@@ -64,7 +64,7 @@ async fn a_command_is_a_dead_letter_when_its_time_is_over() {
     let running = world.start().await;
     let firing = firing(1, "pump", &[command(HOUR)]);
     world.script.next(&firing.step_key(0), vec![absent(&firing); 100]);
-    world.fire(&[firing.clone()]).await;
+    world.fire(std::slice::from_ref(&firing)).await;
     world.until("it waits", async || world.script.calls().len() == 1).await;
     world.clock.advance(HOUR - Duration::from_secs(1));
     assert_eq!(running.state(&firing).await, Some(RunState::Pending));
@@ -92,7 +92,7 @@ async fn a_device_that_comes_while_its_absence_is_told_is_not_missed() {
             }
         }
     });
-    world.fire(&[firing.clone()]).await;
+    world.fire(std::slice::from_ref(&firing)).await;
     world.until("the command is sent", async || world.script.calls().iter().any(|call| call.ended_well)).await;
     arrivals.abort();
     running.stop().await;
@@ -104,7 +104,7 @@ async fn commands_wait_over_a_restart() {
     let running = world.start().await;
     let firing = firing(1, "pump", &[command(HOUR)]);
     world.script.next(&firing.step_key(0), [absent(&firing), absent(&firing)]);
-    world.fire(&[firing.clone()]).await;
+    world.fire(std::slice::from_ref(&firing)).await;
     world.until("it waits", async || world.script.calls().len() == 1).await;
     world.until("it is durable", async || running.state(&firing).await == Some(RunState::Pending)).await;
     running.crash().await;

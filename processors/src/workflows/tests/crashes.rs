@@ -13,7 +13,7 @@ async fn a_run_goes_on_at_its_step_after_a_restart() {
     let firing = firing(1, "pump", &[webhook("a"), webhook("b"), webhook("c")]);
     world.script.next(&firing.step_key(1), [fails(), Act::Hangs]);
     let running = world.start().await;
-    world.fire(&[firing.clone()]).await;
+    world.fire(std::slice::from_ref(&firing)).await;
     world.passing("the second step hangs", Duration::from_millis(20), async || world.script.hanging() == 1).await;
     assert_eq!(running.show(&firing.run_id).await.progress[1].attempts, 1);
     running.crash().await;
@@ -32,7 +32,7 @@ async fn a_firing_that_only_the_stream_holds_is_run_after_a_crash() {
     let running = world.start().await;
     let firing = firing(1, "pump", &[webhook("a")]);
     world.script.next(&firing.step_key(0), [Act::Hangs]);
-    world.fire(&[firing.clone()]).await;
+    world.fire(std::slice::from_ref(&firing)).await;
     // The clock stands still, so nothing was written.
     world.until("it is tried before it is in the outbox", async || world.script.hanging() == 1).await;
     running.crash().await;
@@ -92,7 +92,7 @@ async fn a_cancelled_run_begins_no_step_any_more() {
     running.crash().await;
     world.script.always(&hook("a"), done());
     let running = world.start().await;
-    world.fire(&[last.clone()]).await;
+    world.fire(std::slice::from_ref(&last)).await;
     world.drained(&running, 3).await;
     assert_eq!(running.state(&under_way).await, Some(RunState::Cancelled));
     assert_eq!(running.state(&behind).await, Some(RunState::Cancelled));

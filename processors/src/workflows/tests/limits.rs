@@ -96,7 +96,7 @@ async fn a_plan_that_cannot_be_understood_is_a_dead_letter_whole() {
     let running = world.start().await;
     let mut strange = firing(1, "pump", &[]);
     strange.plan = r#"{"steps":[{"action":{"fax":{}}}]}"#.into();
-    world.fire(&[strange.clone()]).await;
+    world.fire(std::slice::from_ref(&strange)).await;
     world.until("it is a letter", async || world.letters().await.len() == 1).await;
     assert_eq!(world.column("workflow_dead_letters", "reason").await, ["workflow_plan"]);
     assert_eq!(firing_of(&payloads(&world).await[0]).unwrap(), strange);

@@ -9,7 +9,7 @@ async fn steps_are_done_in_order_and_each_under_its_key() {
     let world = World::new();
     let running = world.start().await;
     let firing = firing(1, "pump", &[webhook("a"), emit(), webhook("b")]);
-    world.fire(&[firing.clone()]).await;
+    world.fire(std::slice::from_ref(&firing)).await;
     world.drained(&running, 1).await;
     let calls: Vec<(String, String)> = world.script.calls().into_iter().map(|call| (call.target, call.key)).collect();
     assert_eq!(calls, [(hook("a"), firing.step_key(0)), (hook("b"), firing.step_key(2))]);
@@ -32,7 +32,7 @@ async fn an_event_holds_the_firing_and_the_body() {
     let world = World::new();
     let running = world.start().await;
     let firing = firing(1, "pump", &[emit()]);
-    world.fire(&[firing.clone()]).await;
+    world.fire(std::slice::from_ref(&firing)).await;
     world.drained(&running, 1).await;
     assert_eq!(world.column("events", "device_id").await, ["pump"]);
     assert_eq!(world.column("events", "seq").await, ["1"]);
@@ -47,7 +47,7 @@ async fn a_failed_step_is_tried_as_often_as_it_says_and_then_is_a_dead_letter() 
     let running = world.start().await;
     let firing = firing(1, "pump", &[webhook("a"), webhook("b")]);
     world.script.always(&hook("a"), fails());
-    world.fire(&[firing.clone()]).await;
+    world.fire(std::slice::from_ref(&firing)).await;
     world.drained(&running, 1).await;
     assert_eq!(world.script.keys(&hook("a")), vec![firing.step_key(0); 3]);
     assert_eq!(world.script.keys(&hook("b")), Vec::<String>::new());
@@ -118,7 +118,7 @@ async fn a_target_that_panics_has_failed() {
     let running = world.start().await;
     let firing = firing(1, "pump", &[webhook("a")]);
     world.script.next(&firing.step_key(0), [Act::Panics]);
-    world.fire(&[firing.clone()]).await;
+    world.fire(std::slice::from_ref(&firing)).await;
     world.drained(&running, 1).await;
     assert_eq!(running.state(&firing).await, Some(RunState::Done));
     assert_eq!(world.script.calls().len(), 2);
@@ -133,7 +133,7 @@ async fn a_key_that_comes_again_is_not_run_again() {
     world.fire(&[first.clone(), first.clone()]).await;
     world.drained(&running, 1).await;
     // Another reading in the same cool-down: the same key in another record.
-    world.fire(&[first.clone()]).await;
+    world.fire(std::slice::from_ref(&first)).await;
     world.fire(&[firing(2, "pump", &[webhook("a")])]).await;
     world.drained(&running, 2).await;
     let running = {

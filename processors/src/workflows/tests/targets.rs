@@ -89,7 +89,7 @@ async fn a_busy_target_is_left_alone_and_its_breaker_closed() {
     let busy = Act::Ends(Outcome::Busy { reason: "429".to_owned(), after: Some(Duration::from_secs(30)) });
     let first = firing(1, "a", &[webhook("a")]);
     world.script.next(&first.step_key(0), [busy]);
-    world.fire(&[first.clone()]).await;
+    world.fire(std::slice::from_ref(&first)).await;
     world.until("it was tried", async || world.script.calls().len() == 1).await;
     world.until("it is known to be busy", async || running.runs().await[0].last == "429").await;
     world.fire(&[firing(2, "b", &[webhook("a")])]).await;

@@ -1,148 +1,30 @@
 //! What the tests run on.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::fmt;
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use arrow::array::AsArray;
-use async_trait::async_trait;
 use prometheus::Registry;
 use streams::consume::{self, ConsumerConfig, Context};
 use streams::memory::MemoryStreams;
 use streams::metrics::ConsumerMetrics;
 use streams::{Append, Partition, StreamName, StreamSpec, Streams};
 use telemetry::clock::ManualClock;
-use telemetry::{Clock, Timestamp, ipc, schema};
+use telemetry::{Timestamp, ipc, schema};
 use tempfile::TempDir;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::file::Severity;
+pub(super) use super::plans::*;
+pub(super) use super::script::*;
 use crate::firing::{Firing, FiringsBuilder, Source};
-use crate::plan::{Action, Mqtt, OnFailure, Plan, Retry, Step, Webhook};
 use crate::testing::NEW_YEAR;
 use crate::workflows::store::Store;
-use crate::workflows::target::{Attempt, Outcome, Target, Targets};
 use crate::workflows::{
     GROUP, RunDetail, RunFilter, RunState, RunSummary, Workflows, WorkflowsConfig, WorkflowsError, WorkflowsMetrics,
 };
-
-/// What a target does when it is tried.
-#[derive(Clone, Debug)]
-pub(super) enum Act {
-    Ends(Outcome),
-    /// It never ends.
-    Hangs,
-    Panics,
-}
-
-pub(super) fn done() -> Act {
-    Act::Ends(Outcome::Done("well".to_owned()))
-}
-
-pub(super) fn fails() -> Act {
-    Act::Ends(Outcome::Failed("500".to_owned()))
-}
-
-pub(super) fn refuses() -> Act {
-    Act::Ends(Outcome::Refused("404".to_owned()))
-}
-
-/// One call of a target.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Call {
-    pub(super) target: String,
-    pub(super) device: String,
-    pub(super) key: String,
-    pub(super) ended_well: bool,
-}
-
-/// All targets; they outlive the executor, as the world does.
-#[derive(Default)]
-pub(super) struct Script {
-    /// What comes next, by key; then by target; else all is well.
-    by_key: Mutex<HashMap<String, VecDeque<Act>>>,
-    by_target: Mutex<HashMap<String, Act>>,
-    calls: Mutex<Vec<Call>>,
-    hanging: Mutex<usize>,
-}
-
-impl fmt::Debug for Script {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Script")
-    }
-}
-
-impl Script {
-    pub(super) fn next(&self, key: &str, acts: impl IntoIterator<Item = Act>) {
-        self.by_key.lock().unwrap().entry(key.to_owned()).or_default().extend(acts);
-    }
-
-    pub(super) fn always(&self, target: &str, act: Act) {
-        self.by_target.lock().unwrap().insert(target.to_owned(), act);
-    }
-
-    pub(super) fn calls(&self) -> Vec<Call> {
-        self.calls.lock().unwrap().clone()
-    }
-
-    /// Keys in the order they were tried at `target`.
-    pub(super) fn keys(&self, target: &str) -> Vec<String> {
-        self.calls().into_iter().filter(|call| call.target == target).map(|call| call.key).collect()
-    }
-
-    pub(super) fn hanging(&self) -> usize {
-        *self.hanging.lock().unwrap()
-    }
-
-    fn act(&self, target: &str, attempt: &Attempt) -> Act {
-        let by_key = self.by_key.lock().unwrap().get_mut(&*attempt.key).and_then(VecDeque::pop_front);
-        let act = by_key.or_else(|| self.by_target.lock().unwrap().get(target).cloned()).unwrap_or_else(done);
-        self.calls.lock().unwrap().push(Call {
-            target: target.to_owned(),
-            device: attempt.firing.device_id.clone(),
-            key: attempt.key.to_string(),
-            ended_well: matches!(act, Act::Ends(Outcome::Done(_))),
-        });
-        act
-    }
-}
-
-#[derive(Debug)]
-struct Scripted {
-    name: String,
-    script: Arc<Script>,
-}
-
-#[async_trait]
-impl Target for Scripted {
-    async fn attempt(&self, attempt: &Attempt) -> Outcome {
-        match self.script.act(&self.name, attempt) {
-            Act::Ends(outcome) => outcome,
-            // Without the hook, which prints.
-            Act::Panics => std::panic::resume_unwind(Box::new("a target that panics")),
-            Act::Hangs => {
-                *self.script.hanging.lock().unwrap() += 1;
-                std::future::pending().await
-            }
-        }
-    }
-}
-
-#[derive(Debug)]
-struct ScriptedTargets(Arc<Script>);
-
-impl Targets for ScriptedTargets {
-    fn open(&self, step: &Step) -> Result<Arc<dyn Target>, String> {
-        let name = step.action.target();
-        if name == "email" {
-            return Err("no SMTP server is configured".to_owned());
-        }
-        Ok(Arc::new(Scripted { name, script: self.0.clone() }))
-    }
-}
 
 /// Everything outside the executor.
 pub(super) struct World {
@@ -372,64 +254,4 @@ async fn released(store: &std::sync::Weak<Store>, dir: &Path) {
 
 pub(super) fn store_path(dir: &Path) -> std::path::PathBuf {
     dir.join("workflows.redb")
-}
-
-pub(super) fn webhook(host: &str) -> Step {
-    let action = Action::Webhook(Webhook {
-        url: format!("http://{host}/hook"),
-        headers: BTreeMap::new(),
-        secret: None,
-        timeout: Duration::from_secs(10),
-    });
-    step(action)
-}
-
-pub(super) fn hook(host: &str) -> String {
-    webhook(host).action.target()
-}
-
-pub(super) fn emit() -> Step {
-    step(Action::Emit { stream: "events".to_owned() })
-}
-
-pub(super) fn command(ttl: Duration) -> Step {
-    step(Action::Mqtt(Mqtt { topic: "{device_id}/commands".to_owned(), broker: None, ttl }))
-}
-
-pub(super) fn step(action: Action) -> Step {
-    Step { action, body: None, retry: retry(3), on_failure: OnFailure::DeadLetter }
-}
-
-pub(super) fn retry(attempts: u32) -> Retry {
-    Retry { attempts, initial: Duration::from_millis(100), cap: Duration::from_secs(1) }
-}
-
-pub(super) fn with(mut step: Step, attempts: u32, on_failure: OnFailure) -> Step {
-    step.retry.attempts = attempts;
-    step.on_failure = on_failure;
-    step
-}
-
-/// Firing number `number` of `device`.
-pub(super) fn firing(number: u32, device: &str, steps: &[Step]) -> Firing {
-    let plan = Plan { labels: BTreeMap::new(), steps: steps.to_vec() };
-    Firing {
-        run_id: format!("{number:032x}"),
-        rule_id: "hot".to_owned(),
-        rule_version: 1,
-        severity: Severity::Warning,
-        message: format!("{device} is hot"),
-        device_id: device.to_owned(),
-        site: Some("hall-1".to_owned()),
-        time: Timestamp::from_micros(NEW_YEAR + 1_000_000),
-        received_at: Timestamp::from_micros(NEW_YEAR + 2_000_000),
-        boot: Some(1),
-        seq: Some(i64::from(number)),
-        data: r#"{"metric":"temperature","value":81.5,"unit":"Cel"}"#.to_owned(),
-        plan: serde_json::to_string(&plan).unwrap().into(),
-    }
-}
-
-pub(super) fn keys(firings: &[Firing], step: usize) -> Vec<String> {
-    firings.iter().map(|firing| firing.step_key(step)).collect()
 }
