@@ -112,3 +112,6 @@ fn cut(text: &str) -> &str {
     let end = text.floor_char_boundary(limits::ERROR_BYTES);
     text.get(..end).unwrap_or(text)
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,7 +4,7 @@
 //! ```text
 //! GET  workflows?state&rule&device&limit&after      runs           GET  dlq?source&reason&state&limit&after
 //! GET  workflows/{id}                               one run        GET  dlq/{id}
-//! POST workflows/{id}/cancel                                       POST dlq/redrive, dlq/drop
+//! POST workflows/{id}/cancel, workflows/{id}/redrive               POST dlq/redrive, dlq/drop
 //! GET  rules                                        rules in force
 //! ```
 //!
@@ -49,6 +49,7 @@ pub(crate) fn router(state: ApiState) -> Router {
         .route("/workflows", get(workflows::list))
         .route("/workflows/{id}", get(workflows::show))
         .route("/workflows/{id}/cancel", post(workflows::cancel))
+        .route("/workflows/{id}/redrive", post(workflows::redrive))
         .route("/dlq", get(dlq::list))
         .route("/dlq/{id}", get(dlq::show))
         .route("/dlq/redrive", post(dlq::redrive))

@@ -1,13 +1,13 @@
 use std::borrow::Cow;
-use std::hint::black_box;
 
 use proptest::prelude::*;
-use telemetry::clock::SystemClock;
 use telemetry::schema::{self, alert};
 use telemetry::{Message, Reading, Timestamp, Value};
 
 use super::*;
 use crate::testing::{NEW_YEAR, alerts, batch, fired, message, numbers, reading, rules, texts};
+
+mod measure;
 
 fn fires(when: &str, reading: Reading<'_>) -> bool {
     let rules = rules(&[("r", when)]);
@@ -282,6 +282,28 @@ proptest! {
     }
 
     #[test]
+    fn looking_at_one_metric_only_changes_nothing(messages in prop::collection::vec(any_message(), 1..12)) {
+        let whens = [
+            "metric = 'state'",
+            "metric = 'nothing' AND 1 / (seq - seq) > 0",
+            "metric = 'state' AND CAST(value_text AS DOUBLE) > 1",
+            "'temperature' = metric AND (value > 80 OR value < 0) AND 100 / (seq - 3) > 20",
+            "(metric = 'door' AND value_bool) AND device_id <> 'b'",
+        ];
+        let named = |whens: &[String]| {
+            let ids = ["a", "b", "c", "d", "e"];
+            rules(&ids.into_iter().zip(whens.iter().map(String::as_str)).collect::<Vec<_>>())
+        };
+        let split = named(&whens.map(str::to_owned));
+        // The same expressions, but the comparison is not the first.
+        let whole = named(&whens.map(|when| format!("true AND ({when})")));
+        let batch = batch(&messages);
+        let (split, whole) = (split.evaluate(0, 0, &batch).unwrap(), whole.evaluate(0, 0, &batch).unwrap());
+        prop_assert_eq!(&split.rules, &whole.rules);
+        prop_assert_eq!(alerts(&split), alerts(&whole));
+    }
+
+    #[test]
     fn a_replay_gives_the_same(messages in prop::collection::vec(any_message(), 1..12)) {
         let batch = batch(&messages);
         let (one, other) = (rules(&MANY), rules(&MANY));
@@ -292,52 +314,4 @@ proptest! {
             prop_assert_eq!(batches(&first), batches(&second));
         }
     }
-}
-
-/// `cargo test --release -p processors -- --ignored --nocapture measure`
-#[test]
-#[ignore = "measurement"]
-fn measure_rules_on_batches() {
-    let clock = SystemClock::shared();
-    let metrics = ["temperature", "humidity", "vibration", "pressure", "battery"];
-    let devices: Vec<String> = (0..200).map(|device| format!("device-{device}")).collect();
-    let messages: Vec<_> = (0..8192_i64)
-        .map(|seq| {
-            let at = usize::try_from(seq).unwrap();
-            // One reading in five hundred, a temperature, is a spike.
-            let value = if at % 500 == 0 { 90.0 } else { f64::from(u8::try_from(at % 40).unwrap()) };
-            message(&devices[at % 200], Some((1, seq)), vec![reading(metrics[at % 5], Value::Number(value))])
-        })
-        .collect();
-    let batch = batch(&messages);
-    let demo = RuleSet::parse(crate::SAMPLE_RULES, "demo.toml").unwrap();
-    let sets = [
-        ("metric = 'temperature' AND value > 80", rules(&[("r", "metric = 'temperature' AND value > 80")])),
-        ("value > 80", rules(&[("r", "value > 80")])),
-        ("metric IN (three) AND value > 80", rules(&[("r", "metric IN ('temperature', 'a', 'b') AND value > 80")])),
-        ("device_id LIKE 'device-1%' AND value > 80", rules(&[("r", "device_id LIKE 'device-1%' AND value > 80")])),
-        ("value_text is cast, none fails", rules(&[("r", "CAST(value_text AS INT) > 5")])),
-        ("true (each reading an alert)", rules(&[("r", "true")])),
-        ("the three sample rules", demo),
-    ];
-    for (name, rules) in sets {
-        let rounds = 200_u32;
-        let begun = clock.monotonic();
-        let mut fired = 0_u64;
-        for _ in 0..rounds {
-            let evaluation = black_box(rules.evaluate(0, 0, black_box(&batch)).unwrap());
-            fired = evaluation
-                .alerts(crate::limits::ALERT_BYTES_PER_RECORD)
-                .map(|one| count(one.unwrap().num_rows()))
-                .sum();
-        }
-        let each = (clock.monotonic() - begun) / rounds;
-        let per_row = each.as_secs_f64() * 1e9 / 8192.0;
-        println!("{name}: {per_row:.1} ns a row, {each:?} a batch of 8192, {fired} alerts");
-    }
-    let begun = clock.monotonic();
-    for _ in 0..100 {
-        black_box(rules(&[("r", "metric = 'temperature' AND value > 80")]));
-    }
-    println!("compiling a rule: {:?}", (clock.monotonic() - begun) / 100);
 }

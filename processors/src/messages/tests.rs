@@ -125,7 +125,7 @@ fn the_alert_and_the_firing_are_of_the_first_named_reading() {
     let firings = evaluation.firings(usize::MAX).next().unwrap().unwrap();
     let firing = &Firing::decode(&firings).unwrap()[0];
     assert_eq!(firing.data, r#"{"metrics":{"h":12.0,"t":81.5}}"#);
-    assert_eq!(texts(&alerts, alert::ALERT_ID), [firing.run_id.clone()]);
+    assert_eq!(texts(&alerts, alert::ALERT_ID)[0], firing.run_id);
 }
 
 #[test]

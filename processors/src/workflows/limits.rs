@@ -29,8 +29,9 @@ pub const LOAD_STEPS: usize = 16_384;
 pub const APPEND_ROWS: usize = 256;
 /// Bytes of one record, and of one group, of them: as [`crate::limits::APPEND_BYTES`], the least any streams take.
 pub const APPEND_BYTES: usize = crate::limits::APPEND_BYTES;
-/// Longest payload of a dead letter, in bytes; a longer one is cut.
-pub const LETTER_BYTES: usize = 256 * 1024;
+/// Longest payload of a dead letter, in bytes; a longer one is cut. Bodies are shorter, and so is a firing whose plan has
+/// no templates of hundreds of KiB; with the firing's texts it fits one append.
+pub const LETTER_BYTES: usize = APPEND_BYTES / 4 * 3;
 /// Requests of people and of devices that wait for the executor; more wait outside.
 pub const REQUESTS: usize = 64;
 /// Runs that one request lists.

@@ -382,3 +382,6 @@ fn entries(
 fn corrupted(why: impl std::fmt::Display) -> redb::Error {
     redb::Error::Corrupted(why.to_string())
 }
+
+#[cfg(test)]
+mod tests;

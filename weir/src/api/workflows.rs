@@ -56,6 +56,21 @@ pub(super) async fn cancel(State(state): State<ApiState>, Path(id): Path<String>
     }
 }
 
+/// Lets a run that waits with a dead letter go on at that step, also where the letter itself is no longer retained.
+pub(super) async fn redrive(State(state): State<ApiState>, Path(id): Path<String>) -> Result<Json<RunDetail>, ApiError> {
+    let workflows = workflows(&state)?;
+    match workflows.redrive(&id, None).await.map_err(|error| ApiError::failed(&error.into()))? {
+        Changed::Yes => {
+            workflows.flush().await.map_err(|error| ApiError::failed(&error.into()))?;
+            found(workflows, &id).await
+        }
+        Changed::Unknown => Err(unknown(&id)),
+        Changed::Not(state) => {
+            Err(ApiError::conflict(format!("run {id} is {}: it does not wait with a dead letter", state.as_str())))
+        }
+    }
+}
+
 async fn found(workflows: &Workflows, id: &str) -> Result<Json<RunDetail>, ApiError> {
     let run = workflows.show(id).await.map_err(|error| ApiError::failed(&error.into()))?;
     run.map(Json).ok_or_else(|| unknown(id))

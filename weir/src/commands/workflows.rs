@@ -7,6 +7,7 @@ use clap::{Args, Subcommand};
 use processors::workflows::{RunDetail, RunPage, RunState, RunSummary, StepState, StepView};
 use telemetry::Timestamp;
 
+use crate::admin::AdminClient;
 use crate::admin::client::{push_encoded, with_query};
 use crate::admin::process::Process;
 use crate::admin::table;
@@ -25,6 +26,8 @@ pub(crate) enum WorkflowsCommand {
     Show(One),
     /// Start no further step of a run
     Cancel(One),
+    /// Let runs that wait with a dead letter go on, also where the log no longer has the letter
+    Redrive(Redrive),
 }
 
 /// `weir workflows list`.
@@ -61,18 +64,48 @@ pub(crate) struct One {
     json: bool,
 }
 
+/// `weir workflows redrive`.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Redrive {
+    #[command(flatten)]
+    process: Process,
+    /// Runs, as listed
+    #[arg(required_unless_present = "all", conflicts_with = "all")]
+    ids: Vec<String>,
+    /// All that wait with a dead letter
+    #[arg(long)]
+    all: bool,
+}
+
 /// Runs `command`.
 pub(crate) async fn run(command: WorkflowsCommand, config: &Config) -> anyhow::Result<ExitCode> {
     match command {
         WorkflowsCommand::List(arguments) => list(arguments, config).await,
         WorkflowsCommand::Show(arguments) => show(&arguments, config).await,
         WorkflowsCommand::Cancel(arguments) => cancel(&arguments, config).await,
+        WorkflowsCommand::Redrive(arguments) => redrive(arguments, config).await,
     }
 }
 
 async fn list(arguments: List, config: &Config) -> anyhow::Result<ExitCode> {
     let client = arguments.process.client(config);
     let wanted = usize::try_from(arguments.limit).unwrap_or(usize::MAX);
+    let (runs, more) = runs(&client, &arguments, wanted).await?;
+    if arguments.json {
+        for run in &runs {
+            println!("{}", serde_json::to_string(run)?);
+        }
+    } else {
+        print!("{}", listing(&runs));
+        if more {
+            println!("there may be more: raise --limit");
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The newest `wanted` runs that `arguments` choose, and whether there may be more.
+async fn runs(client: &AdminClient, arguments: &List, wanted: usize) -> anyhow::Result<(Vec<RunSummary>, bool)> {
     let (mut runs, mut after) = (Vec::new(), None);
     while runs.len() < wanted {
         let limit = (wanted - runs.len()).min(PAGE_RUNS).to_string();
@@ -91,17 +124,35 @@ async fn list(arguments: List, config: &Config) -> anyhow::Result<ExitCode> {
             break;
         }
     }
-    if arguments.json {
-        for run in &runs {
-            println!("{}", serde_json::to_string(run)?);
-        }
+    Ok((runs, after.is_some()))
+}
+
+/// One request a run: whoever interrupts it has redriven some of them, and can go on.
+async fn redrive(arguments: Redrive, config: &Config) -> anyhow::Result<ExitCode> {
+    let client = arguments.process.client(config);
+    let ids = if arguments.all {
+        let dead = List {
+            process: arguments.process.clone(),
+            state: Some(RunState::Dead),
+            rule: None,
+            device: None,
+            limit: u64::MAX,
+            json: false,
+        };
+        runs(&client, &dead, usize::MAX).await?.0.into_iter().map(|run| run.id).collect()
     } else {
-        print!("{}", listing(&runs));
-        if after.is_some() {
-            println!("there may be more: raise --limit");
+        arguments.ids
+    };
+    let mut failed = 0;
+    for id in &ids {
+        let answer: anyhow::Result<RunDetail> = client.post(&path(id, "/redrive"), &serde_json::json!({})).await;
+        if let Err(error) = answer {
+            eprintln!("{id}: {error:#}");
+            failed += 1;
         }
     }
-    Ok(ExitCode::SUCCESS)
+    println!("{} redriven", ids.len() - failed);
+    Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 async fn show(arguments: &One, config: &Config) -> anyhow::Result<ExitCode> {

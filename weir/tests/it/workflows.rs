@@ -156,8 +156,20 @@ fn a_step_that_was_given_up_is_redriven_with_its_key_and_the_run_goes_on() {
     let keys: BTreeSet<String> = hook.keys().into_iter().collect();
     assert_eq!(keys, BTreeSet::from([format!("{id}-0")]), "one key in all attempts");
     assert_eq!(hook.keys().len(), 3);
+
+    hook.status.store(500, Ordering::SeqCst);
+    hot(&mut device, 2);
+    until("another run waits", || runs(&up, "dead").len() == 1);
+    let other = runs(&up, "dead")[0]["id"].as_str().unwrap().to_owned();
+    hook.status.store(200, Ordering::SeqCst);
+    succeed(&mut workflows(&up, &["redrive", "--all"]));
+    until("it is done without its letter", || runs(&up, "done").len() == 2);
+    let again = workflows(&up, &["redrive", &other]).output().unwrap();
+    assert!(String::from_utf8_lossy(&again.stderr).contains("does not wait with a dead letter"), "{again:?}");
     up.stop();
-    assert_eq!(events(&data), [format!("{id}-1")]);
+    let mut expected = [format!("{id}-1"), format!("{other}-1")];
+    expected.sort_unstable();
+    assert_eq!(events(&data), expected);
 }
 
 #[test]

@@ -33,21 +33,17 @@ impl Desk {
     }
 
     fn fetch(&mut self, key: u128, change: Change, to: oneshot::Sender<Changed>) {
-        match self.recent.get(&key) {
-            Some((number, true)) => {
-                let changed = self.change(*number, change);
-                reply(to, changed);
-            }
-            Some((_, false)) => reply(to, Changed::Unknown),
-            None => {
-                self.loading += 1;
-                let store = self.given.store.clone();
-                self.tasks.spawn_blocking(move || {
-                    let run = find(&store, key).map(|run| run.map(Box::new));
-                    Event::Fetched(run.map(|run| Fetched { run, change, reply: to }))
-                });
-            }
+        let recent = self.recent.get(&key).filter(|(number, is_run)| *is_run && self.hot.contains_key(number));
+        if let Some((number, _)) = recent {
+            let changed = self.change(*number, change);
+            return reply(to, changed);
         }
+        self.loading += 1;
+        let store = self.given.store.clone();
+        self.tasks.spawn_blocking(move || {
+            let run = find(&store, key).map(|run| run.map(Box::new));
+            Event::Fetched(run.map(|run| Fetched { run, change, reply: to }))
+        });
     }
 
     pub(super) fn fetched(&mut self, fetched: Fetched) {

@@ -3,9 +3,11 @@
 use std::os::unix::fs::FileExt;
 use std::time::Duration;
 
+use streams::{Partition, StreamName, Streams};
+
 use super::world::*;
 use crate::plan::OnFailure;
-use crate::workflows::{Changed, RunState};
+use crate::workflows::{Changed, GROUP, RunState, WorkflowsConfig};
 
 #[tokio::test]
 async fn a_run_goes_on_at_its_step_after_a_restart() {
@@ -40,6 +42,27 @@ async fn a_firing_that_only_the_stream_holds_is_run_after_a_crash() {
     world.drained(&running, 1).await;
     assert_eq!(world.script.keys(&hook("a")), vec![firing.step_key(0); 2]);
     running.stop().await;
+}
+
+#[tokio::test]
+async fn the_position_is_committed_only_behind_the_outbox() {
+    // Nothing but the flush of the consumer makes the outbox durable.
+    let commit_interval = Duration::from_secs(24 * 3600);
+    let world = World::with(WorkflowsConfig { commit_interval, ..WorkflowsConfig::default() });
+    let running = world.start().await;
+    let firing = firing(1, "pump", &[webhook("a")]);
+    world.script.next(&firing.step_key(0), [Act::Hangs]);
+    world.fire(std::slice::from_ref(&firing)).await;
+    let partition = telemetry::partition::of_device("pump", PARTITIONS);
+    let partition = Partition::new(StreamName::workflows(), partition);
+    let position =
+        async || world.streams.position(&GROUP.into(), &partition).await.unwrap().map(|position| position.offset);
+    world.passing("the firing is passed", Duration::from_millis(50), async || position().await == Some(1)).await;
+    running.crash().await;
+    let running = world.start().await;
+    world.until("it is done", async || world.script.calls().len() == 2).await;
+    assert_eq!(world.script.keys(&hook("a")), vec![firing.step_key(0); 2]);
+    running.crash().await;
 }
 
 #[tokio::test]

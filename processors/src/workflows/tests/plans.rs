@@ -10,7 +10,7 @@ use crate::firing::Firing;
 use crate::plan::{Action, Mqtt, OnFailure, Plan, Retry, Step, Webhook};
 use crate::testing::NEW_YEAR;
 
-pub(super) fn webhook(host: &str) -> Step {
+pub(in crate::workflows) fn webhook(host: &str) -> Step {
     let action = Action::Webhook(Webhook {
         url: format!("http://{host}/hook"),
         headers: BTreeMap::new(),
@@ -47,7 +47,7 @@ pub(super) fn with(mut step: Step, attempts: u32, on_failure: OnFailure) -> Step
 }
 
 /// Firing number `number` of `device`.
-pub(super) fn firing(number: u32, device: &str, steps: &[Step]) -> Firing {
+pub(in crate::workflows) fn firing(number: u32, device: &str, steps: &[Step]) -> Firing {
     let plan = Plan { labels: BTreeMap::new(), steps: steps.to_vec() };
     Firing {
         run_id: format!("{number:032x}"),

@@ -45,7 +45,7 @@ pub(super) struct Script {
     /// What comes next, by key; then by target; else all is well.
     by_key: Mutex<HashMap<String, VecDeque<Act>>>,
     by_target: Mutex<HashMap<String, Act>>,
-    calls: Mutex<Vec<Call>>,
+    pub(super) calls: Mutex<Vec<Call>>,
     hanging: Mutex<usize>,
 }
 
