@@ -54,7 +54,8 @@ impl Lane {
         if let Some(dedupe) = dedupe.as_mut().filter(|_| !tooth(Tooth::DedupeForgotten)) {
             dedupe.restore(&position.state).map_err(|error| undecodable(error.to_string()))?;
         }
-        let decoder = Decoder::new(schema::of_stream(config.stream.as_str())).map_err(|error| undecodable(error.to_string()))?;
+        let decoder =
+            Decoder::new(schema::of_stream(config.stream.as_str())).map_err(|error| undecodable(error.to_string()))?;
         let (next, apply_from) = (position.offset, output);
         Ok(Self { partition, decoder, dedupe, next, apply_from, committed })
     }

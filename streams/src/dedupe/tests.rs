@@ -156,7 +156,10 @@ fn a_damaged_snapshot_of_sources_is_an_error() {
     sources.check(&alerts(&[(0, 5, 0), (1, 2, 7)])).unwrap();
     let snapshot = sources.snapshot();
     for cut in (2..snapshot.len()).filter(|cut| *cut != snapshot.len() / 2 + 1) {
-        assert_eq!(Sources::of_alerts().restore(snapshot.slice(..cut)), Err(StateError::Snapshot("length does not fit")));
+        assert_eq!(
+            Sources::of_alerts().restore(snapshot.slice(..cut)),
+            Err(StateError::Snapshot("length does not fit"))
+        );
     }
     assert_eq!(Sources::of_alerts().restore(Bytes::from_static(&[9])), Err(StateError::Snapshot("unknown version")));
 }

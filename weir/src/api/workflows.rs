@@ -57,7 +57,10 @@ pub(super) async fn cancel(State(state): State<ApiState>, Path(id): Path<String>
 }
 
 /// Lets a run that waits with a dead letter go on at that step, also where the letter itself is no longer retained.
-pub(super) async fn redrive(State(state): State<ApiState>, Path(id): Path<String>) -> Result<Json<RunDetail>, ApiError> {
+pub(super) async fn redrive(
+    State(state): State<ApiState>,
+    Path(id): Path<String>,
+) -> Result<Json<RunDetail>, ApiError> {
     let workflows = workflows(&state)?;
     match workflows.redrive(&id, None).await.map_err(|error| ApiError::failed(&error.into()))? {
         Changed::Yes => {

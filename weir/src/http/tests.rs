@@ -17,7 +17,12 @@ async fn start(ready: bool) -> SocketAddr {
     let registry = Registry::new();
     let counter = prometheus::IntCounter::new("weir_test_total", "A test").unwrap();
     registry.register(Box::new(counter)).unwrap();
-    serve(listener, registry, Arc::new(move || if ready { Ok(()) } else { Err("the log is full".to_owned()) }), Router::new());
+    serve(
+        listener,
+        registry,
+        Arc::new(move || if ready { Ok(()) } else { Err("the log is full".to_owned()) }),
+        Router::new(),
+    );
     address
 }
 
