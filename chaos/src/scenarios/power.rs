@@ -22,6 +22,8 @@ use crate::setting::Setting;
 use crate::strace::{self, Call, Effect, Injection};
 use crate::weir::Weir;
 
+use super::workflows;
+
 const NAME: &str = "power";
 const CONTROL: &str = "power-control";
 /// Cuts of a round.
@@ -52,7 +54,13 @@ fn round(setting: &Setting, number: u32, cuts: u32) -> anyhow::Result<Outcome> {
     let directory = place(setting, NAME, number)?;
     let mut disk = PowerDisk::with_journal(directory.path(), DISK_BYTES, journal)?;
     let data = disk.mount_point().join("data");
-    let plan = Plan { data: Some(data), ..Plan::new(setting, NAME, number) };
+    // Every other round with the outbox, which is another file to lose.
+    let plan = if number.is_multiple_of(2) {
+        workflows::plan(setting, NAME, number)
+    } else {
+        Plan::new(setting, NAME, number)
+    };
+    let plan = Plan { data: Some(data), ..plan };
     play(setting, plan, |round| {
         for _ in 0..cuts {
             attack(round, &mut disk)?;
