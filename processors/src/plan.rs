@@ -254,7 +254,7 @@ mod tests {
     fn a_secret_is_a_place_and_a_wrong_one_is_not_shown() {
         assert_eq!(Secret::try_from("env:KEY".to_owned()), Ok(Secret::Env("KEY".to_owned())));
         assert_eq!(Secret::try_from("file:/run/key".to_owned()), Ok(Secret::File("/run/key".to_owned())));
-        for wrong in ["hunter2", "env", "file:relative", "https://x"] {
+        for wrong in ["hunter2", "vault:key", "file:relative", "https://x"] {
             let error = Secret::try_from(wrong.to_owned()).unwrap_err();
             assert!(!error.contains(wrong), "{error}");
         }
