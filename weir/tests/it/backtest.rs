@@ -8,7 +8,7 @@ use arrow::compute::cast;
 use arrow::datatypes::DataType;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
-use crate::process::{Up, free_address, last_json, succeed, weir};
+use crate::process::{Up, free_address, last_json, parquet_files, succeed, weir};
 
 const RECORDING: &str = "machine_temperature_system_failure.csv";
 
@@ -38,18 +38,7 @@ fn live(directory: &Path) -> PathBuf {
 
 /// Rule and id of each row of the table of alerts.
 fn alerts(table: &Path) -> Vec<(String, String)> {
-    let (mut rows, mut folders) = (Vec::new(), vec![table.to_owned()]);
-    while let Some(folder) = folders.pop() {
-        for entry in std::fs::read_dir(folder).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() && path.file_name().unwrap() != "_delta_log" {
-                folders.push(path);
-            } else if path.extension().is_some_and(|extension| extension == "parquet") {
-                rows.extend(alerts_of(&path));
-            }
-        }
-    }
-    rows
+    parquet_files(table).iter().flat_map(|file| alerts_of(file)).collect()
 }
 
 fn alerts_of(file: &Path) -> Vec<(String, String)> {

@@ -12,7 +12,7 @@ use serde_json::Value;
 use telemetry::clock::SystemClock;
 
 use crate::client::Client;
-use crate::process::{Up, free_address, last_json, succeed, weir};
+use crate::process::{Up, free_address, last_json, parquet_files, succeed, weir};
 
 const DAY: i64 = 24 * 60 * 60;
 /// Ten days: what is three days ahead is accepted then.
@@ -42,20 +42,12 @@ fn early(seq: i64) -> String {
 /// How often each sequence number is in the table.
 fn stored(data: &Path) -> BTreeMap<i64, u32> {
     let mut found = BTreeMap::new();
-    let mut folders = vec![data.join("tables/readings")];
-    while let Some(folder) = folders.pop() {
-        for entry in std::fs::read_dir(folder).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                folders.push(path);
-            } else if path.extension().is_some_and(|extension| extension == "parquet") {
-                let reader = ParquetRecordBatchReaderBuilder::try_new(std::fs::File::open(&path).unwrap()).unwrap();
-                for batch in reader.build().unwrap() {
-                    let batch = batch.unwrap();
-                    for seq in batch.column_by_name("seq").unwrap().as_primitive::<Int64Type>().values() {
-                        *found.entry(*seq).or_default() += 1;
-                    }
-                }
+    for path in parquet_files(&data.join("tables/readings")) {
+        let reader = ParquetRecordBatchReaderBuilder::try_new(std::fs::File::open(&path).unwrap()).unwrap();
+        for batch in reader.build().unwrap() {
+            let batch = batch.unwrap();
+            for seq in batch.column_by_name("seq").unwrap().as_primitive::<Int64Type>().values() {
+                *found.entry(*seq).or_default() += 1;
             }
         }
     }

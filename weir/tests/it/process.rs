@@ -152,3 +152,19 @@ pub(crate) fn pause(time: Duration) {
     let (_sender, receiver) = mpsc::sync_channel::<()>(1);
     assert_eq!(receiver.recv_timeout(time), Err(mpsc::RecvTimeoutError::Timeout));
 }
+
+/// The data files of `table`, in no order; the log has Parquet files of its own.
+pub(crate) fn parquet_files(table: &Path) -> Vec<PathBuf> {
+    let (mut files, mut folders) = (Vec::new(), vec![table.to_owned()]);
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() && path.file_name().is_some_and(|name| name != "_delta_log") {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "parquet") {
+                files.push(path);
+            }
+        }
+    }
+    files
+}

@@ -7,7 +7,7 @@ use arrow::compute::concat_batches;
 use arrow::datatypes::{Float64Type, TimestampMicrosecondType};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
-use crate::process::{Up, free_address, last_json, python, succeed, weir};
+use crate::process::{Up, free_address, last_json, parquet_files, python, succeed, weir};
 
 const RULE: &str = "[[rule]]\nid = \"cold\"\nwhen = \"metric = 'temperature' AND value < 50\"\n\
                     severity = \"warning\"\nmessage = \"{device_id} is at {value}\"\n";
@@ -38,18 +38,7 @@ fn replay(directory: &Path) -> PathBuf {
 
 /// Time in microseconds and bits of the value, of every row.
 fn rows(table: &Path) -> Vec<(i64, u64)> {
-    let mut rows = Vec::new();
-    let mut folders = vec![table.to_owned()];
-    while let Some(folder) = folders.pop() {
-        for entry in std::fs::read_dir(folder).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                folders.push(path);
-            } else if path.extension().is_some_and(|extension| extension == "parquet") {
-                rows.extend(rows_of(&path));
-            }
-        }
-    }
+    let mut rows: Vec<_> = parquet_files(table).iter().flat_map(|file| rows_of(file)).collect();
     rows.sort_unstable();
     rows
 }

@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use crate::client::Client;
 use crate::dlq::{dlq, waiting};
-use crate::process::{Up, free_address, last_json, succeed, until, weir};
+use crate::process::{Up, free_address, last_json, parquet_files, succeed, until, weir};
 
 /// A web server that answers with one status, and remembers the idempotency keys it saw.
 struct Hook {
@@ -99,20 +99,12 @@ fn hot(device: &mut Client, seq: i64) {
 /// Ids of the events in the table.
 fn events(data: &Path) -> Vec<String> {
     let mut ids = Vec::new();
-    let mut folders = vec![data.join("tables/maintenance")];
-    while let Some(folder) = folders.pop() {
-        for entry in std::fs::read_dir(folder).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                folders.push(path);
-            } else if path.extension().is_some_and(|extension| extension == "parquet") {
-                let reader = ParquetRecordBatchReaderBuilder::try_new(std::fs::File::open(&path).unwrap()).unwrap();
-                for batch in reader.build().unwrap() {
-                    let batch = batch.unwrap();
-                    let column = batch.column_by_name("event_id").unwrap().as_string::<i32>().clone();
-                    ids.extend(column.iter().map(|id| id.unwrap().to_owned()));
-                }
-            }
+    for path in parquet_files(&data.join("tables/maintenance")) {
+        let reader = ParquetRecordBatchReaderBuilder::try_new(std::fs::File::open(&path).unwrap()).unwrap();
+        for batch in reader.build().unwrap() {
+            let batch = batch.unwrap();
+            let column = batch.column_by_name("event_id").unwrap().as_string::<i32>().clone();
+            ids.extend(column.iter().map(|id| id.unwrap().to_owned()));
         }
     }
     ids.sort_unstable();
