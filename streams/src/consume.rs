@@ -122,8 +122,8 @@ pub async fn run<E: Effect>(
     effect: E,
     stop: watch::Receiver<bool>,
 ) -> Result<(), ConsumeError> {
-    let lag = Lag::new(&context, &config);
-    let mut consumer = Consumer::open(context, config, effect).await?;
+    let mut consumer = Consumer::open(context.clone(), config.clone(), effect).await?;
+    let lag = Lag::new(context, config, consumer.lanes.iter().map(Lane::passed));
     tokio::select! {
         biased;
         ended = consumer.consume(stop, &lag) => ended,

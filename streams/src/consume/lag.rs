@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use telemetry::Timestamp;
 
-use super::{ConsumerConfig, Context};
+use super::{ConsumerConfig, Context, Passed};
 use crate::contract::Partition;
 
 const INTERVAL: Duration = Duration::from_millis(500);
@@ -25,8 +25,10 @@ struct Place {
 }
 
 impl Lag {
-    pub(super) fn new(context: &Context, config: &ConsumerConfig) -> Self {
-        Self { context: context.clone(), config: config.clone(), places: Mutex::default() }
+    /// Of a consumer that stands at `passed`, which is everything in the stream if it was idle when it stopped.
+    pub(super) fn new(context: Context, config: ConsumerConfig, passed: impl Iterator<Item = Passed>) -> Self {
+        let place = |passed: Passed| (passed.partition, Place { next: passed.next, waiting_since: None });
+        Self { context, config, places: Mutex::new(passed.map(place).collect()) }
     }
 
     /// Everything before `next` is applied; the last record of it was appended at `appended_at`.
@@ -50,7 +52,7 @@ impl Lag {
             let Ok(bounds) = self.context.streams.bounds(&Partition::new(self.config.stream.clone(), index)) else {
                 continue;
             };
-            let (records, seconds) = self.measure(index, bounds.start, bounds.end);
+            let Some((records, seconds)) = self.measure(index, bounds.end) else { continue };
             let (group, stream, partition) = (&*self.config.group, self.config.stream.as_str(), index.to_string());
             let labels = [group, stream, partition.as_str()];
             self.context.metrics.lag_records.with_label_values(&labels).set(i64::try_from(records).unwrap_or(i64::MAX));
@@ -58,16 +60,16 @@ impl Lag {
         }
     }
 
-    fn measure(&self, partition: u32, start: u64, end: u64) -> (u64, f64) {
+    fn measure(&self, partition: u32, end: u64) -> Option<(u64, f64)> {
         let now = self.context.clock.now();
         let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
-        let place = places.entry(partition).or_insert(Place { next: start, waiting_since: None });
+        let place = places.get_mut(&partition)?;
         let records = end.saturating_sub(place.next);
         if records == 0 {
             place.waiting_since = None;
-            return (0, 0.0);
+            return Some((0, 0.0));
         }
         let since = *place.waiting_since.get_or_insert(now);
-        (records, now.since(since).as_secs_f64())
+        Some((records, now.since(since).as_secs_f64()))
     }
 }

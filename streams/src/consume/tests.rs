@@ -200,16 +200,37 @@ async fn the_position_moves_past_what_was_seen_before() {
     consumer.await.unwrap().unwrap();
 }
 
+/// Lag of partition 1 as it is first told by a consumer that is opened now.
+async fn first_lag(context: &Context) -> (Lag, i64) {
+    let store = Arc::default();
+    let consumer = Consumer::open(context.clone(), config(), Collect::new(&store, false)).await.unwrap();
+    let lag = Lag::new(context.clone(), config(), consumer.lanes.iter().map(Lane::passed));
+    let records = lag_of(context, &lag);
+    (lag, records)
+}
+
+fn lag_of(context: &Context, lag: &Lag) -> i64 {
+    lag.report_once();
+    context.metrics.lag_records.with_label_values(&["test", "readings", "1"]).get()
+}
+
 #[tokio::test]
 async fn lag_counts_what_is_not_applied() {
     let context = context();
     append(&context, 1, &[0]).await;
-    let lag = Lag::new(&context, &config());
-    lag.report_once();
-    let labels = ["test", "readings", "1"];
-    assert_eq!(context.metrics.lag_records.with_label_values(&labels).get(), 1);
+    let (lag, records) = first_lag(&context).await;
+    assert_eq!(records, 1);
     lag.passed(1, 1, Timestamp::from_micros(0));
-    lag.report_once();
-    assert_eq!(context.metrics.lag_records.with_label_values(&labels).get(), 0);
-    assert!(context.metrics.lag_seconds.with_label_values(&labels).get() == 0.0);
+    assert_eq!(lag_of(&context, &lag), 0);
+    assert!(context.metrics.lag_seconds.with_label_values(&["test", "readings", "1"]).get() == 0.0);
+}
+
+#[tokio::test]
+async fn lag_after_a_restart_is_what_is_behind_the_position() {
+    let (context, store) = (context(), Arc::default());
+    append(&context, 1, &[0]).await;
+    drain(&context, Collect::new(&store, false)).await.unwrap();
+    assert_eq!(first_lag(&context).await.1, 0);
+    append(&context, 1, &[1]).await;
+    assert_eq!(first_lag(&context).await.1, 1);
 }
