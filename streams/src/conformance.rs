@@ -10,7 +10,8 @@ use bytes::Bytes;
 use futures::future::BoxFuture;
 
 use crate::contract::{
-    Append, AppendError, Error, GroupName, Partition, Position, Read, StreamName, StreamSpec, Streams, Ticket,
+    Append, AppendError, Error, GroupName, GroupPosition, Partition, Position, Read, StreamName, StreamSpec, Streams,
+    Ticket,
 };
 
 /// A case: its name, and what it does to streams fresh with [`specs`].
@@ -30,6 +31,7 @@ pub const CASES: &[Case] = &[
     ("appends are announced", |streams| Box::pin(appends_are_announced(streams))),
     ("positions are kept by group", |streams| Box::pin(positions_are_kept_by_group(streams))),
     ("positions are committed together", |streams| Box::pin(positions_are_committed_together(streams))),
+    ("groups are listed", |streams| Box::pin(groups_are_listed(streams))),
 ];
 
 /// The streams a case needs: `readings` with 3 partitions and `alerts` with 1.
@@ -182,6 +184,7 @@ async fn positions_are_committed_together(streams: Arc<dyn Streams>) {
     let group: GroupName = "rules".into();
     let one = Position { offset: 1, state: Bytes::from_static(b"1") };
     let past_the_end = Position { offset: 2, state: Bytes::new() };
+    works("claim", streams.claim(&group, &[readings(0), readings(1)]).await);
     let refused = streams.commit(&group, vec![(readings(0), one.clone()), (readings(1), past_the_end)]).await;
     assert!(matches!(refused, Err(Error::OutOfRange { offset: 2, start: 0, end: 1, .. })), "{refused:?}");
     assert_eq!(position(&streams, &group, &readings(0)).await, None, "a refused commit changes nothing");
@@ -189,6 +192,19 @@ async fn positions_are_committed_together(streams: Arc<dyn Streams>) {
     commit(&streams, &group, Vec::new()).await;
     assert_eq!(position(&streams, &group, &readings(0)).await, Some(one.clone()));
     assert_eq!(position(&streams, &group, &readings(1)).await, Some(one));
+}
+
+async fn groups_are_listed(streams: Arc<dyn Streams>) {
+    append(&streams, vec![record(&readings(0), "x"), record(&readings(1), "y")]).await;
+    let none = works("groups", streams.groups().await);
+    assert_eq!(none, [], "a claim or a record is no position");
+    let (rules, sink): (GroupName, GroupName) = ("rules".into(), "sink/readings".into());
+    let at = |offset| Position { offset, state: Bytes::new() };
+    commit(&streams, &sink, vec![(readings(1), at(1)), (readings(0), at(0))]).await;
+    commit(&streams, &rules, vec![(readings(0), at(1))]).await;
+    let listed = |group: &GroupName, partition, offset| GroupPosition { group: group.clone(), partition, offset };
+    let expected = [listed(&rules, readings(0), 1), listed(&sink, readings(0), 0), listed(&sink, readings(1), 1)];
+    assert_eq!(works("groups", streams.groups().await), expected);
 }
 
 /// How long something that must happen may take before the case fails; far more than it ever needs.
@@ -237,6 +253,8 @@ async fn position(streams: &Arc<dyn Streams>, group: &GroupName, of: &Partition)
 }
 
 async fn commit(streams: &Arc<dyn Streams>, group: &GroupName, positions: Vec<(Partition, Position)>) {
+    let partitions: Vec<_> = positions.iter().map(|(of, _)| of.clone()).collect();
+    works("claim", streams.claim(group, &partitions).await);
     works("commit", streams.commit(group, positions).await);
 }
 

@@ -36,8 +36,10 @@ const BEHIND: Duration = Duration::from_millis(200);
 pub struct ConsumerConfig {
     /// Name of the group.
     pub group: GroupName,
-    /// The stream it reads, all partitions of it.
+    /// The stream it reads.
     pub stream: StreamName,
+    /// The partitions of it that this process reads; others may be read by other processes.
+    pub partitions: Vec<u32>,
     /// Bytes read at once from one partition.
     pub read_bytes: usize,
     /// Least time between two commits of the position. What lies behind the position is read again after a
@@ -143,11 +145,13 @@ struct Consumer<E> {
 
 impl<E: Effect> Consumer<E> {
     async fn open(context: Context, config: ConsumerConfig, effect: E) -> Result<Self, ConsumeError> {
-        let partitions =
-            context.streams.specs().iter().find(|spec| spec.name == config.stream).map_or(0, |spec| spec.partitions);
+        let claimed: Vec<_> =
+            config.partitions.iter().map(|index| Partition::new(config.stream.clone(), *index)).collect();
+        let claim = context.streams.claim(&config.group, &claimed).await;
+        claim.map_err(|source| ConsumeError::Streams { group: config.group.clone(), source })?;
         let mut lanes = Vec::new();
-        for index in 0..partitions {
-            lanes.push(Lane::open(&context, &config, index, effect.recovered(index)).await?);
+        for index in &config.partitions {
+            lanes.push(Lane::open(&context, &config, *index, effect.recovered(*index)).await?);
         }
         let committed_at = context.clock.monotonic();
         let mut consumer = Self { context, config, effect, lanes, committed_at, unflushed: false };

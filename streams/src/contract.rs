@@ -224,6 +224,36 @@ pub trait Streams: Send + Sync + fmt::Debug + 'static {
     /// [`Error::OutOfRange`] if a position is not among what is retained, [`Error::Positions`] if the store
     /// cannot be written; the old positions then still stand.
     async fn commit(&self, group: &GroupName, positions: Vec<(Partition, Position)>) -> Result<(), Error>;
+
+    /// Makes this process the one that reads `partitions` for `group`, until it ends; no two processes commit
+    /// positions of one partition. Waits while a process that died may still seem alive. Idempotent. To be called
+    /// before the first commit.
+    ///
+    /// A backend that only one process can open has nothing to do.
+    ///
+    /// # Errors
+    /// [`Error::Owned`] if another process is alive and has one of them.
+    async fn claim(&self, group: &GroupName, partitions: &[Partition]) -> Result<(), Error> {
+        let _only_one_process_is_here = (group, partitions);
+        Ok(())
+    }
+
+    /// The position of every registered group in every partition, in order.
+    ///
+    /// # Errors
+    /// If the store of positions cannot be read.
+    async fn groups(&self) -> Result<Vec<GroupPosition>, Error>;
+}
+
+/// Where a group stands in one partition.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct GroupPosition {
+    /// The group.
+    pub group: GroupName,
+    /// The partition.
+    pub partition: Partition,
+    /// First offset not yet passed.
+    pub offset: u64,
 }
 
 /// Why an append did not happen. Each variant is a different thing for a caller to do.
@@ -264,6 +294,29 @@ pub enum Error {
         /// One past the last.
         end: u64,
     },
+    /// Another process reads this partition for this group.
+    #[error("group {group} in {partition} belongs to {owner}, which is alive; stop it, or give it other partitions")]
+    Owned {
+        /// The group.
+        group: GroupName,
+        /// The partition.
+        partition: Partition,
+        /// What the other process says of itself.
+        owner: String,
+    },
+    /// This process was silent for so long that another one took over. It must stop at once.
+    #[error("group {group} in {partition} was taken over by {owner}; nothing more may be committed here")]
+    Fenced {
+        /// The group.
+        group: GroupName,
+        /// The partition.
+        partition: Partition,
+        /// What the other process says of itself.
+        owner: String,
+    },
+    /// A cluster cannot be reached, or does not answer in time. It may work later.
+    #[error("{0}")]
+    Unavailable(String),
     /// Another process has the directory open.
     #[error("{path} is in use by another process (lock held on {path}/lock)")]
     Locked {

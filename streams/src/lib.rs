@@ -10,10 +10,13 @@ pub mod consume;
 pub mod contract;
 pub mod dedupe;
 pub mod faults;
+#[cfg(feature = "fluvio")]
+pub mod fluvio;
 pub mod log;
 pub mod memory;
 pub mod metrics;
 
 pub use contract::{
-    Append, AppendError, Error, GroupName, Partition, Position, Read, Record, StreamName, StreamSpec, Streams, Ticket,
+    Append, AppendError, Error, GroupName, GroupPosition, Partition, Position, Read, Record, StreamName, StreamSpec,
+    Streams, Ticket,
 };

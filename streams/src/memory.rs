@@ -10,7 +10,8 @@ use telemetry::Clock;
 use tokio::sync::watch;
 
 use crate::contract::{
-    Append, AppendError, Error, GroupName, Partition, Position, Read, Record, StreamSpec, Streams, Ticket,
+    Append, AppendError, Error, GroupName, GroupPosition, Partition, Position, Read, Record, StreamSpec, Streams,
+    Ticket,
 };
 
 /// Streams in memory.
@@ -123,6 +124,15 @@ impl Streams for MemoryStreams {
             state.positions.insert((group.clone(), of), position);
         }
         Ok(())
+    }
+
+    async fn groups(&self) -> Result<Vec<GroupPosition>, Error> {
+        let of = |((group, partition), position): (&(GroupName, Partition), &Position)| GroupPosition {
+            group: group.clone(),
+            partition: partition.clone(),
+            offset: position.offset,
+        };
+        Ok(self.state().positions.iter().map(of).collect())
     }
 }
 

@@ -3,6 +3,9 @@
 //! `config/weir.toml` documents every option; a test keeps file and code the same. An option is overridden
 //! by `WEIR_SECTION__KEY`, e.g. `WEIR_SINK__ROLL_ROWS=100000`.
 
+mod bridge;
+mod fluvio;
+
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
@@ -10,14 +13,20 @@ use anyhow::{Context, bail};
 use serde::{Deserialize, Serialize};
 use streams::StreamName;
 
+#[expect(unused_imports, reason = "the wiring of the bridge follows")]
+pub(crate) use self::bridge::{Bridge, Format, Protocol, Subscription};
+pub(crate) use self::fluvio::{Backend, Fluvio};
+
 /// All settings.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Config {
     pub(crate) data: Data,
     pub(crate) mqtt: Mqtt,
+    pub(crate) bridge: Bridge,
     pub(crate) http: Http,
     pub(crate) streams: Streams,
+    pub(crate) fluvio: Fluvio,
     pub(crate) rules: Rules,
     pub(crate) workflows: Workflows,
     pub(crate) email: Email,
@@ -56,10 +65,11 @@ pub(crate) struct Http {
     pub(crate) listen: SocketAddr,
 }
 
-/// The embedded log.
+/// The streams, and the embedded log they are in unless they are on a cluster.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Streams {
+    pub(crate) backend: Backend,
     pub(crate) partitions: u32,
     pub(crate) segment_bytes: u64,
     pub(crate) quota_bytes: u64,
@@ -156,6 +166,7 @@ impl Default for Http {
 impl Default for Streams {
     fn default() -> Self {
         Self {
+            backend: Backend::Embedded,
             partitions: 8,
             segment_bytes: 256 * 1024 * 1024,
             quota_bytes: 32 * 1024 * 1024 * 1024,
@@ -269,6 +280,8 @@ impl Config {
             }
         }
         self.emit()?;
+        self.bridge.check()?;
+        self.fluvio.check()?;
         if self.mqtt.open_group_bytes > self.streams.queue_bytes / 4 {
             bail!(
                 "mqtt.open_group_bytes = {}: expected at most a quarter of streams.queue_bytes, {}",

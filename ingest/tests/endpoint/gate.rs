@@ -7,7 +7,8 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use streams::memory::MemoryStreams;
 use streams::{
-    Append, AppendError, Error, GroupName, Partition, Position, Read, StreamName, StreamSpec, Streams, Ticket,
+    Append, AppendError, Error, GroupName, GroupPosition, Partition, Position, Read, StreamName, StreamSpec, Streams,
+    Ticket,
 };
 use telemetry::clock::SystemClock;
 use tokio::sync::watch;
@@ -115,5 +116,9 @@ impl Streams for Gate {
 
     async fn commit(&self, group: &GroupName, positions: Vec<(Partition, Position)>) -> Result<(), Error> {
         self.inner.commit(group, positions).await
+    }
+
+    async fn groups(&self) -> Result<Vec<GroupPosition>, Error> {
+        self.inner.groups().await
     }
 }

@@ -9,7 +9,7 @@ use prometheus::Registry;
 use streams::consume::{self, ConsumerConfig, Context};
 use streams::memory::MemoryStreams;
 use streams::metrics::ConsumerMetrics;
-use streams::{AppendError, Error, GroupName, Position, Read, StreamSpec, Ticket};
+use streams::{AppendError, Error, GroupName, GroupPosition, Position, Read, StreamSpec, Ticket};
 use telemetry::Timestamp;
 use telemetry::clock::ManualClock;
 use telemetry::schema::alert;
@@ -108,6 +108,10 @@ impl Streams for Scripted {
 
     async fn commit(&self, _: &GroupName, _: Vec<(Partition, Position)>) -> Result<(), Error> {
         Ok(())
+    }
+
+    async fn groups(&self) -> Result<Vec<GroupPosition>, Error> {
+        Ok(Vec::new())
     }
 }
 
@@ -269,6 +273,7 @@ async fn consume_all(streams: &Arc<MemoryStreams>, group: &str) {
     let config = ConsumerConfig {
         group: group.into(),
         stream: StreamName::readings(),
+        partitions: vec![0, 1],
         read_bytes: 1024,
         commit_interval: Duration::ZERO,
         gather: std::time::Duration::from_millis(1),

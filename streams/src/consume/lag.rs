@@ -46,9 +46,7 @@ impl Lag {
     }
 
     pub(super) fn report_once(&self) {
-        let specs = self.context.streams.specs();
-        let partitions = specs.iter().find(|spec| spec.name == self.config.stream).map_or(0, |spec| spec.partitions);
-        for index in 0..partitions {
+        for &index in &self.config.partitions {
             let Ok(bounds) = self.context.streams.bounds(&Partition::new(self.config.stream.clone(), index)) else {
                 continue;
             };

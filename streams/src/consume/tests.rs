@@ -27,6 +27,7 @@ fn config() -> ConsumerConfig {
     ConsumerConfig {
         group: "test".into(),
         stream: StreamName::readings(),
+        partitions: (0..PARTITIONS).collect(),
         read_bytes: 1,
         commit_interval: Duration::from_millis(1),
         gather: std::time::Duration::from_millis(1),
@@ -158,6 +159,18 @@ async fn an_effect_ahead_of_its_position_is_not_given_the_same_twice_but_its_dup
     append(&context, 0, &[1, 2]).await;
     drain(&context, Collect::new(&store, true)).await.unwrap();
     assert_eq!(rows(&store, 0), [2, 2]);
+}
+
+#[tokio::test]
+async fn partitions_of_others_are_left_alone() {
+    let (context, store) = (context(), Arc::default());
+    append(&context, 0, &[0]).await;
+    append(&context, 1, &[1]).await;
+    let config = ConsumerConfig { partitions: vec![1], ..config() };
+    run(context.clone(), config, Collect::new(&store, false), watch::channel(true).1).await.unwrap();
+    assert_eq!((rows(&store, 0), rows(&store, 1)), (vec![], vec![1, 1]));
+    let groups: Vec<_> = context.streams.groups().await.unwrap().iter().map(|at| at.partition.index).collect();
+    assert_eq!(groups, [1]);
 }
 
 #[tokio::test]

@@ -57,7 +57,9 @@ pub use config::LogConfig;
 pub use metrics::LogMetrics;
 pub use recover::Recovery;
 
-use crate::contract::{Append, AppendError, Error, GroupName, Partition, Position, Read, StreamSpec, Streams, Ticket};
+use crate::contract::{
+    Append, AppendError, Error, GroupName, GroupPosition, Partition, Position, Read, StreamSpec, Streams, Ticket,
+};
 use crate::faults::{Point, point};
 use disk::{Disk, RealDisk};
 use manifest::{Layout, Place};
@@ -297,6 +299,16 @@ impl Streams for EmbeddedLog {
             Ok(())
         })
         .await
+    }
+
+    async fn groups(&self) -> Result<Vec<GroupPosition>, Error> {
+        let of = |(slot, group, offset)| {
+            let (_, partition) = self.shared.layout.partition(slot)?;
+            Some(GroupPosition { group, partition, offset })
+        };
+        let mut groups: Vec<_> = self.shared.positions.groups().into_iter().filter_map(of).collect();
+        groups.sort_unstable();
+        Ok(groups)
     }
 }
 

@@ -103,6 +103,12 @@ impl Positions {
         read().map_err(|error| self.failed(&error))
     }
 
+    /// Every group and where it stands, by slot.
+    pub(super) fn groups(&self) -> Vec<(usize, GroupName, u64)> {
+        let offsets = self.offsets();
+        offsets.committed.iter().map(|((slot, group), offset)| (*slot, group.clone(), *offset)).collect()
+    }
+
     /// Writes all of `positions` in one durable step, if `bounds` retains them; blocks.
     ///
     /// Retention sees them before they are checked, so that nothing is deleted between the check and the

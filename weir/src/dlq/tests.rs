@@ -16,7 +16,8 @@ use ingest::{Incoming, Ingest, IngestConfig, IngestMetrics};
 use prometheus::Registry;
 use streams::memory::MemoryStreams;
 use streams::{
-    Append, AppendError, Error, GroupName, Partition, Position, Read, StreamName, StreamSpec, Streams, Ticket,
+    Append, AppendError, Error, GroupName, GroupPosition, Partition, Position, Read, StreamName, StreamSpec, Streams,
+    Ticket,
 };
 use telemetry::batch::{DeadLetter, DeadLettersBuilder};
 use telemetry::clock::ManualClock;
@@ -71,6 +72,10 @@ impl Streams for Retained {
 
     async fn commit(&self, group: &GroupName, positions: Vec<(Partition, Position)>) -> Result<(), Error> {
         self.all.commit(group, positions).await
+    }
+
+    async fn groups(&self) -> Result<Vec<GroupPosition>, Error> {
+        self.all.groups().await
     }
 }
 

@@ -64,7 +64,7 @@ impl Consumers {
             tables.push(table(stage, TableSpec::events(stream.as_str()), stream)?);
         }
         for consumer in [&rules.0, &firings].into_iter().chain(tables.iter().map(|(_, consumer, _)| consumer)) {
-            register(context.streams.as_ref(), consumer, config.streams.partitions).await?;
+            register(context.streams.as_ref(), consumer).await?;
         }
         Ok(Self { context, rules, workflows, firings, tables })
     }
@@ -82,11 +82,13 @@ impl Consumers {
 }
 
 /// Commits the beginning of each partition where the group has no position.
-async fn register(streams: &dyn Streams, consumer: &ConsumerConfig, partitions: u32) -> anyhow::Result<()> {
+async fn register(streams: &dyn Streams, consumer: &ConsumerConfig) -> anyhow::Result<()> {
     let failed = || format!("consumer group {}", consumer.group);
+    let partitions: Vec<_> =
+        consumer.partitions.iter().map(|index| Partition::new(consumer.stream.clone(), *index)).collect();
+    streams.claim(&consumer.group, &partitions).await.with_context(failed)?;
     let mut begins = Vec::new();
-    for index in 0..partitions {
-        let partition = Partition::new(consumer.stream.clone(), index);
+    for partition in partitions {
         if streams.position(&consumer.group, &partition).await.with_context(failed)?.is_none() {
             let offset = streams.bounds(&partition).with_context(failed)?.start;
             begins.push((partition, Position { offset, ..Position::default() }));
@@ -113,6 +115,7 @@ fn consumer(config: &Config, group: &str, stream: StreamName) -> ConsumerConfig 
     ConsumerConfig {
         group: group.into(),
         stream,
+        partitions: (0..config.streams.partitions).collect(),
         read_bytes: config.consumers.read_bytes,
         commit_interval: Duration::from_secs_f64(config.consumers.commit_interval_seconds),
         gather: consume::GATHER,
