@@ -1,6 +1,6 @@
 """Judges one round of the harness: is every reading that was acknowledged in the tables, once, as it was sent?
 
-    judge.py --sent sent.csv --ledger ledger.csv [--pubacks pubacks.csv] --readings data/tables/readings
+    judge.py --sent sent.csv --ledger ledger.csv [--pubacks pubacks.csv | --witness witness.csv] --readings data/tables/readings
              [--alerts data/tables/alerts --rule ID='SQL boolean' ...] [--unordered | --no-clock] [--json]
              [--workflows workflows.json --hooks hooks.csv --events data/tables/NAME [--commands commands.csv]]
 
@@ -25,6 +25,7 @@ sys.dont_write_bytecode = True
 import duckdb
 
 import alerts
+import brokers
 import readings
 import tables
 import witnesses
@@ -43,8 +44,10 @@ def judge(arguments, report):
         db = duckdb.connect(config={"memory_limit": MEMORY_LIMIT, "threads": THREADS, "temp_directory": spill})
         try:
             db.execute("SET TimeZone = 'UTC'; SET preserve_insertion_order = false")
-            witnesses.load(db, arguments.sent, arguments.ledger, arguments.pubacks, report)
+            witnesses.load(db, arguments.sent, arguments.ledger, arguments.pubacks, arguments.witness, report)
             tables.load(db, "stored", arguments.readings, tables.READING_COLUMNS, report)
+            if arguments.witness:
+                brokers.set_losses_aside(db, report)
             ordered = not arguments.unordered
             key = readings.judge(db, report, ordered=ordered, by_clock=not arguments.no_clock)
             if arguments.alerts is not None:
@@ -85,6 +88,8 @@ def parse(argv):
     parser.add_argument("--sent", required=True, **several, help="everything sent; may be given several times")
     parser.add_argument("--ledger", required=True, **several, help="what the devices saw acknowledged; likewise")
     parser.add_argument("--pubacks", default=[], **several, help="PUBACKs that passed the proxy; likewise")
+    parser.add_argument("--witness", default=[], **several,
+                        help="what a broker delivered to another subscriber, instead of PUBACKs; likewise")
     parser.add_argument("--readings", required=True, type=Path, metavar="DIR", help="table of readings")
     parser.add_argument("--alerts", type=Path, metavar="DIR", help="table of alerts")
     parser.add_argument("--rule", default=[], type=rule, action="append", metavar="ID=SQL",
@@ -97,6 +102,8 @@ def parse(argv):
     parser.add_argument("--no-clock", action="store_true", help="the clock jumped: do not judge order by received_at")
     parser.add_argument("--json", action="store_true", help="print the JSON line only")
     arguments = parser.parse_args(argv)
+    if arguments.witness and arguments.pubacks:
+        parser.error("--witness with --pubacks: behind a broker no proxy sees what Weir acknowledges")
     if arguments.rule and arguments.alerts is None:
         parser.error("--rule without --alerts")
     if len({arguments.workflows is None, arguments.hooks is None, arguments.events is None}) > 1:

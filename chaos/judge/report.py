@@ -12,7 +12,7 @@ FAULTS = (
 CONTRADICTIONS = ("ledger_without_puback", "acknowledged_without_sent", "ledger_differs_from_sent")
 FIGURES = (
     "messages_sent", "messages_acknowledged", "messages_judged", "readings_sent", "readings_stored",
-    "readings_of_others", "alerts", "firings", "requests", "events",
+    "readings_of_others", "alerts", "firings", "requests", "events", "messages_witnessed", "messages_lost_by_broker",
 )
 EXAMPLES = 10
 

@@ -4,6 +4,10 @@ Makes two tables:
 
     sent      device, boot, seq, metric, time (microseconds, UTC), value, unit, site     one row per reading
     messages  device, boot, seq, readings, acknowledged                                  one row per message
+
+and one more, of what a broker delivered to a second subscriber, if there is one between the devices and Weir:
+
+    delivered  device, boot, seq                                                         one row per message
 """
 
 from report import CannotJudge
@@ -12,15 +16,19 @@ SENT = {"device": "VARCHAR", "boot": "BIGINT", "seq": "BIGINT", "metric": "VARCH
         "value": "DOUBLE", "unit": "VARCHAR", "site": "VARCHAR"}
 LEDGER = {"device": "VARCHAR", "boot": "BIGINT", "seq": "BIGINT", "readings": "BIGINT", "acknowledged_at": "BIGINT"}
 PUBACKS = {"device": "VARCHAR", "boot": "BIGINT", "seq": "BIGINT", "passed_at": "BIGINT"}
+DELIVERED = {"device": "VARCHAR", "boot": "BIGINT", "seq": "BIGINT"}
 
 MESSAGE = "device, boot, seq"
 
 
-def load(db, sent, ledger, pubacks, report):
+def load(db, sent, ledger, pubacks, witness, report):
     read(db, "sent", sent, SENT, optional=("unit", "site"))
     read(db, "ledger", ledger, LEDGER, optional=("acknowledged_at",))
     read(db, "pubacks", pubacks, PUBACKS)
-    db.execute(f"CREATE TABLE seen AS SELECT DISTINCT {MESSAGE} FROM pubacks")
+    read(db, "witnessed", witness, DELIVERED)
+    db.execute(f"CREATE TABLE delivered AS SELECT DISTINCT {MESSAGE} FROM witnessed")
+    # What a broker delivers, it has taken from the device.
+    db.execute(f"CREATE TABLE seen AS SELECT {MESSAGE} FROM pubacks UNION SELECT {MESSAGE} FROM delivered")
     # A fleet that goes on with its ledger may tell of a message twice: it is acknowledged if one line says so.
     db.execute(f"""CREATE TABLE told AS SELECT {MESSAGE}, max(readings) AS readings,
         count(acknowledged_at) > 0 AS acknowledged FROM ledger GROUP BY ALL""")
@@ -30,7 +38,7 @@ def load(db, sent, ledger, pubacks, report):
         LEFT JOIN told USING ({MESSAGE}) LEFT JOIN seen USING ({MESSAGE})""")
     figures(db, report)
     contradictions(db, bool(pubacks), report)
-    for table in ("ledger", "pubacks", "seen", "told"):
+    for table in ("ledger", "pubacks", "witnessed", "seen", "told"):
         db.execute(f"DROP TABLE {table}")
 
 

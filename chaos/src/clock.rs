@@ -1,7 +1,7 @@
 //! Time for the harness: it measures, and lets time pass where a fault must come at a moment of its own.
 
 use std::sync::LazyLock;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// From when [`micros`] counts.
 static START: LazyLock<Instant> = LazyLock::new(now);
@@ -24,6 +24,13 @@ pub(crate) fn since(began: Instant) -> Duration {
 pub(crate) fn micros() -> u64 {
     let start = *START;
     u64::try_from(since(start).as_micros()).unwrap_or(u64::MAX)
+}
+
+/// Microseconds since the Unix epoch, to compare with what devices wrote down.
+#[expect(clippy::disallowed_methods, reason = "the devices of the harness tell the time of the machine")]
+pub(crate) fn wall_micros() -> i64 {
+    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since_epoch.as_micros()).unwrap_or(i64::MAX)
 }
 
 /// Lets time pass.

@@ -30,6 +30,8 @@ pub(crate) struct Terms {
     pub(crate) no_clock: bool,
     /// Rules with steps, as [`crate::workflows`] tells of them.
     pub(crate) workflows: Option<PathBuf>,
+    /// What a broker delivered to [`crate::witness`]. Then it acknowledged, and no proxy saw it.
+    pub(crate) witness: Option<PathBuf>,
 }
 
 /// The verdict, and examples of what is wrong.
@@ -77,7 +79,10 @@ impl Judge {
         command.arg(&self.script).arg("--json");
         command.arg("--sent").arg(directory.join("sent.csv"));
         command.arg("--ledger").arg(directory.join("ledger.csv"));
-        command.arg("--pubacks").arg(directory.join("pubacks.csv"));
+        match &terms.witness {
+            None => command.arg("--pubacks").arg(directory.join("pubacks.csv")),
+            Some(witness) => command.arg("--witness").arg(witness),
+        };
         command.arg("--readings").arg(tables.join("readings"));
         command.arg("--alerts").arg(tables.join("alerts"));
         for (id, when) in &terms.rules {

@@ -5,26 +5,35 @@
 //!
 //! In reading order: [`tier`] (how much), [`scenarios`] (what goes wrong), [`round`] (one fleet, one data
 //! directory, many faults, one verdict), then what a round is made of: [`weir`], [`fleet`], [`proxy`],
-//! [`hook`] and [`workflows`], [`disk`], [`judge`]; at the end [`report`].
+//! [`hook`] and [`workflows`], [`disk`], [`cluster`] and [`stage`],
+//! [`mosquitto`] and [`witness`], [`judge`]; at the end [`report`] and [`series`].
 
 mod binaries;
 mod clock;
+mod cluster;
 mod disk;
 mod faketime;
 mod fleet;
 mod hook;
 mod judge;
 mod lanes;
+mod latencies;
+mod metrics;
+mod mosquitto;
 mod outcome;
 mod process;
 mod proxy;
 mod report;
 mod round;
 mod scenarios;
+mod series;
 mod setting;
+mod stage;
 mod strace;
 mod tier;
+mod watch;
 mod weir;
+mod witness;
 mod workflows;
 
 use std::path::PathBuf;
@@ -63,6 +72,9 @@ struct Cli {
     /// And this one, built with the feature `faults`
     #[arg(long, value_name = "FILE", requires = "weir")]
     weir_faults: Option<PathBuf>,
+    /// Program of a Fluvio cluster, for `apart`: nothing of it is built here [env: WEIR_FLUVIO_RUN]
+    #[arg(long, value_name = "FILE")]
+    fluvio_run: Option<PathBuf>,
     /// Multiplies the number of faults of every scenario
     #[arg(long, default_value_t = 1.0, value_name = "FACTOR")]
     scale: f64,
@@ -81,7 +93,7 @@ fn main() -> ExitCode {
 
 /// Runs the scenarios; whether the promise was kept by all.
 fn run(cli: &Cli) -> anyhow::Result<bool> {
-    let wanted = scenarios::select(&cli.only)?;
+    let wanted = scenarios::select(&cli.only, cli.tier)?;
     ensure!(cli.scale > 0.0, "--scale: expected a number above 0, found {}", cli.scale);
     std::fs::create_dir_all(&cli.data).with_context(|| cli.data.display().to_string())?;
     let directory = cli.data.canonicalize().with_context(|| cli.data.display().to_string())?;
@@ -90,7 +102,8 @@ fn run(cli: &Cli) -> anyhow::Result<bool> {
         _ => Binaries::build()?,
     };
     let judge = Judge::find()?;
-    let setting = Setting { binaries, judge, directory, seed: cli.seed, tier: cli.tier, scale: cli.scale };
+    let fluvio_run = cluster::program(cli.fluvio_run.as_deref())?;
+    let setting = Setting { binaries, judge, directory, seed: cli.seed, tier: cli.tier, scale: cli.scale, fluvio_run };
     let mut report = Report::new(&setting);
     for scenario in wanted {
         eprintln!("== {}: {}", scenario.name, scenario.about);

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::series::Series;
+
 /// What the judge found, summed over rounds. Counts are readings unless their names say otherwise.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -40,6 +42,8 @@ pub(crate) struct Verdict {
     pub(crate) events_invented: u64,
     pub(crate) keys_differ: u64,
     pub(crate) commands_missing: u64,
+    pub(crate) messages_witnessed: u64,
+    pub(crate) messages_lost_by_broker: u64,
 }
 
 impl Verdict {
@@ -122,6 +126,8 @@ impl Verdict {
             (&mut self.events_invented, other.events_invented),
             (&mut self.keys_differ, other.keys_differ),
             (&mut self.commands_missing, other.commands_missing),
+            (&mut self.messages_witnessed, other.messages_witnessed),
+            (&mut self.messages_lost_by_broker, other.messages_lost_by_broker),
         ] {
             *sum += more;
         }
@@ -144,6 +150,9 @@ pub(crate) struct Outcome {
     pub(crate) not_run: Vec<String>,
     /// Other figures, by name with unit.
     pub(crate) figures: BTreeMap<String, f64>,
+    /// What was measured again and again.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) series: Vec<Series>,
 }
 
 impl Outcome {
@@ -172,6 +181,7 @@ impl Outcome {
         self.violations.extend(other.violations);
         self.not_run.extend(other.not_run);
         self.figures.extend(other.figures);
+        self.series.extend(other.series);
     }
 
     /// Whether nothing broke.

@@ -31,6 +31,7 @@ use anyhow::{Context, anyhow};
 use rustix::fd::OwnedFd;
 
 use self::engine::{Engine, Order};
+pub(crate) use self::identity::Identity;
 pub(crate) use self::plan::{Fault, Plan};
 use self::record::Record;
 pub(crate) use self::record::Witness;

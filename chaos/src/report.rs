@@ -75,6 +75,9 @@ impl Report {
         }
         self.faults(&mut text);
         self.remarks(&mut text);
+        for entry in &self.scenarios {
+            entry.outcome.series.iter().for_each(|series| series.table(entry.name, &mut text));
+        }
         text
     }
 
@@ -91,6 +94,7 @@ impl Report {
         text.push_str("\n## Figures, violations, and what was not run\n\n");
         for entry in &self.scenarios {
             workflows(text, entry);
+            broker(text, entry);
             for (name, value) in &entry.outcome.figures {
                 line(text, format_args!("- {}: {name} = {value:.3}", entry.name));
             }
@@ -131,6 +135,21 @@ fn workflows(text: &mut String, entry: &Entry) {
             text,
             format_args!(
                 "- {}: {firings} firings judged, {requests} requests, {events} events, {wrong} effects wrong",
+                entry.name
+            ),
+        );
+    }
+}
+
+/// What a broker did, where there is one.
+fn broker(text: &mut String, entry: &Entry) {
+    let Verdict { messages_witnessed, messages_lost_by_broker, .. } = entry.outcome.verdict;
+    if messages_witnessed > 0 {
+        line(
+            text,
+            format_args!(
+                "- {}: {messages_witnessed} messages seen by a second subscriber of the broker, \
+                 {messages_lost_by_broker} acknowledged by the broker and delivered to nobody",
                 entry.name
             ),
         );

@@ -19,7 +19,7 @@ use crate::weir::{Launch, Weir, free_address};
 use crate::workflows::{self, Wanted, Workflows};
 
 /// The rules of every round: one that fires for a fifth of one metric, in order, and one that fires rarely.
-const RULES: [(&str, &str); 2] =
+pub(crate) const RULES: [(&str, &str); 2] =
     [("fifth", "metric = 'temperature' AND seq % 5 = 0"), ("shaking", "metric = 'vibration' AND value > 3.5")];
 
 /// Messages a second of a fleet that is there to listen.
@@ -258,7 +258,8 @@ pub(crate) fn write_rules(directory: &Path, rules: &[(&str, &str)]) -> anyhow::R
     Ok(path)
 }
 
-fn append(path: &Path, text: &str) -> anyhow::Result<()> {
+/// Appends to a file, on a line of its own.
+pub(crate) fn append(path: &Path, text: &str) -> anyhow::Result<()> {
     let file = fs::OpenOptions::new().append(true).open(path);
     file.and_then(|mut file| write!(file, "\n{text}")).with_context(|| path.display().to_string())
 }

@@ -1,7 +1,9 @@
 //! What goes wrong: one file a scenario, each with one function `run`.
 
+mod apart;
 mod audit;
 mod backlog;
+mod bridge;
 mod clocks;
 mod devices;
 mod errors;
@@ -11,10 +13,12 @@ mod latency;
 mod log;
 mod names;
 mod network;
+mod outage;
 mod points;
 mod power;
 mod stall;
 mod store;
+mod surge;
 mod teeth;
 mod workflows;
 
@@ -22,6 +26,7 @@ use anyhow::bail;
 
 use crate::outcome::Outcome;
 use crate::setting::Setting;
+use crate::tier::Tier;
 
 /// A scenario.
 #[derive(Clone, Copy, Debug)]
@@ -71,18 +76,40 @@ pub(crate) const ALL: &[Scenario] = &[
         run: latency::run,
     },
     Scenario { name: "stall", about: "tables stall for long while devices go on", run: stall::run },
+    Scenario {
+        name: "outage",
+        about: "tables stop for ten minutes under load: acknowledgements do not notice, and the rest catches up",
+        run: outage::run,
+    },
+    Scenario { name: "surge", about: "the load rises tenfold and falls again", run: surge::run },
+    Scenario {
+        name: "bridge",
+        about: "Weir behind Mosquitto: the one is killed, the other restarted",
+        run: bridge::run,
+    },
+    Scenario {
+        name: "apart",
+        about: "stages on a Fluvio cluster are killed one by one, as are the processes of the cluster",
+        run: apart::run,
+    },
     Scenario { name: "teeth", about: "planted bugs are caught", run: teeth::run },
 ];
 
-/// The scenarios of these names; all if there is none.
+/// What takes too long for the quick tier, unless it is asked for by name.
+const NOT_QUICK: &[&str] = &["outage"];
+
+/// The scenarios of these names; all of the tier if there is none.
 ///
 /// # Errors
 /// If there is no scenario of a name.
-pub(crate) fn select(names: &[String]) -> anyhow::Result<Vec<Scenario>> {
+pub(crate) fn select(names: &[String], tier: Tier) -> anyhow::Result<Vec<Scenario>> {
     if let Some(unknown) = names.iter().find(|name| !ALL.iter().any(|scenario| scenario.name == **name)) {
         let known: Vec<&str> = ALL.iter().map(|scenario| scenario.name).collect();
         bail!("no scenario `{unknown}`; there are {}", known.join(", "));
     }
-    let wanted = |scenario: &&Scenario| names.is_empty() || names.iter().any(|name| name == scenario.name);
+    let wanted = |scenario: &&Scenario| {
+        let of_the_tier = tier != Tier::Quick || !NOT_QUICK.contains(&scenario.name);
+        names.iter().any(|name| name == scenario.name) || (names.is_empty() && of_the_tier)
+    };
     Ok(ALL.iter().filter(wanted).copied().collect())
 }

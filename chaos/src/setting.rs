@@ -24,6 +24,8 @@ pub(crate) struct Setting {
     pub(crate) tier: Tier,
     /// Multiplies the number of faults.
     pub(crate) scale: f64,
+    /// Program of a Fluvio cluster, if there is one.
+    pub(crate) fluvio_run: Option<PathBuf>,
 }
 
 impl Setting {

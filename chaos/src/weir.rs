@@ -1,9 +1,9 @@
-//! `weir up`, as a process that can be hurt.
+//! `weir up`, or one stage of it, as a process that can be hurt.
 
 use std::ffi::OsString;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 use std::time::Duration;
 
@@ -11,6 +11,7 @@ use anyhow::{Context, bail};
 use rustix::process::{Pid, Signal};
 
 use crate::clock;
+use crate::metrics::Metrics;
 use crate::process::Process;
 
 /// How long a start may take before it counts as one that never comes.
@@ -65,7 +66,12 @@ impl Weir {
         command.args(["--mqtt", &launch.mqtt.to_string(), "--http", &launch.http.to_string()]);
         command.arg("--rules").arg(&launch.rules);
         command.env("RUST_LOG", "warn").envs(launch.environment.iter().map(|(name, value)| (name, value)));
-        Ok(Self { process: Process::start(&mut command, &launch.log)?, http: launch.http })
+        Self::run(&mut command, launch.http, &launch.log)
+    }
+
+    /// Starts what `command` says, which serves its health at `http`; what it says goes to the end of `log`.
+    pub(crate) fn run(command: &mut Command, http: SocketAddr, log: &Path) -> anyhow::Result<Self> {
+        Ok(Self { process: Process::start(command, log)?, http })
     }
 
     /// Starts it and waits until it is ready; gives how long that took.
@@ -142,10 +148,12 @@ impl Weir {
 
     /// Sum of the metric series that begin with `series`; `None` if there is none.
     pub(crate) fn metric(&self, series: &str) -> Option<f64> {
-        let metrics = get(self.http, "/metrics")?;
-        let values = metrics.lines().filter(|line| line.starts_with(series));
-        let values: Vec<f64> = values.filter_map(|line| line.rsplit(' ').next()?.trim().parse().ok()).collect();
-        (!values.is_empty()).then(|| values.iter().sum())
+        self.metrics()?.sum(series)
+    }
+
+    /// All metrics as they are now; `None` if it does not answer.
+    pub(crate) fn metrics(&self) -> Option<Metrics> {
+        get(self.http, "/metrics").map(Metrics)
     }
 }
 

@@ -12,7 +12,7 @@ use std::time::Duration;
 use anyhow::{Context, ensure};
 use serde_json::{Value, json};
 
-pub(crate) use self::drain::{breaker, dead, drain, redrive, settle};
+pub(crate) use self::drain::{breaker, dead, drain, redrive, settle, settle_apart};
 use self::rules::{RULES, Rule};
 use crate::hook::{Hook, Mood, Plan, Record, Tally};
 use crate::outcome::Outcome;

@@ -2,14 +2,33 @@
 
 use std::time::Duration;
 
-use telemetry::topic::TopicTemplate;
+use telemetry::formats::Format;
+use telemetry::topic::{Filter, TopicTemplate};
 use telemetry::{Identity, Message, Reading, Reason, Rejection, Timestamp, Value, formats, limits};
 
 /// The rules of the door.
 #[derive(Clone, Debug)]
 pub struct Admission {
     template: TopicTemplate,
+    format: Format,
     future: Duration,
+}
+
+/// The rules of a door that takes several layouts of topics, each with its own rules.
+#[derive(Clone, Debug)]
+pub struct Routes {
+    /// Client id that what comes through this door has in the dead letters.
+    pub client_id: Box<str>,
+    /// What goes by which rules; the first filter that matches decides.
+    pub rules: Vec<(Filter, Admission)>,
+}
+
+impl Routes {
+    /// The rules for messages of `topic`; none if no filter matches.
+    #[must_use]
+    pub fn admission(&self, topic: &str) -> Option<&Admission> {
+        self.rules.iter().find(|(filter, _)| filter.matches(topic)).map(|(_, admission)| admission)
+    }
 }
 
 /// A message that passed every rule.
@@ -28,7 +47,13 @@ impl Admission {
     /// Rules with fields taken from topics by `template`, and times at most `future` ahead of our clock.
     #[must_use]
     pub fn new(template: TopicTemplate, future: Duration) -> Self {
-        Self { template, future }
+        Self { template, format: Format::Auto, future }
+    }
+
+    /// The same rules for payloads of `format` only.
+    #[must_use]
+    pub fn with_format(self, format: Format) -> Self {
+        Self { format, ..self }
     }
 
     /// Decodes and checks a payload published to `topic`. `identity` is what the transport says; a payload
@@ -45,7 +70,7 @@ impl Admission {
         received_at: Timestamp,
         now: Timestamp,
     ) -> Result<Admitted<'a>, Rejection> {
-        let mut message = formats::decode(payload, &self.template.fields(topic), received_at)?;
+        let mut message = formats::decode_as(self.format, payload, &self.template.fields(topic), received_at)?;
         message.identity = message.identity.or(identity);
         if message.readings.len() > limits::READINGS_PER_MESSAGE {
             let detail =
@@ -102,6 +127,27 @@ mod tests {
         assert_eq!(admitted.message().device_id, "pump-1");
         assert_eq!(admitted.message().site.as_deref(), Some("berlin"));
         assert_eq!(admitted.message().readings.len(), 1);
+    }
+
+    #[test]
+    fn the_first_filter_that_matches_decides() {
+        let rules = |template| Admission::new(TopicTemplate::parse(template).unwrap(), Duration::ZERO);
+        let routes = Routes {
+            client_id: "bridge".into(),
+            rules: vec![
+                (Filter::parse("a/+").unwrap(), rules("{site}/{device_id}").with_format(Format::Json)),
+                (Filter::parse("#").unwrap(), rules("#")),
+            ],
+        };
+        let device = |topic: &str| {
+            let admitted = routes.admission(topic)?.admit(topic, br#"{"t":1}"#, None, NOW, NOW).ok()?;
+            Some(admitted.message().device_id.clone().into_owned())
+        };
+        assert_eq!(device("a/b").as_deref(), Some("b"));
+        assert_eq!(device("a/b/c"), None, "the second one names no device");
+        assert!(routes.admission("$SYS/a").is_none());
+        let senml = br#"[{"n":"t","v":1}]"#;
+        assert!(routes.admission("a/b").unwrap().admit("a/b", senml, None, NOW, NOW).is_err());
     }
 
     #[test]

@@ -9,9 +9,11 @@
 //! It decides what gets in, and when a sender may forget a message; it does not deduplicate, evaluate rules
 //! or write tables. In reading order: [`config`], [`admission`] (may it come in), [`intake`] (the open group
 //! and its commits; every door uses it), [`live`] (readings for those who watch), [`commands`] (what devices are
-//! told), [`mqtt`] (the endpoint), [`door`] (start and stop), [`metrics`].
+//! told), [`mqtt`] (the endpoint), [`door`] (start and stop), [`bridge`] (from a broker, beside the endpoint),
+//! [`metrics`].
 
 pub mod admission;
+pub mod bridge;
 pub mod commands;
 pub mod config;
 pub mod door;
@@ -20,6 +22,7 @@ pub mod live;
 pub mod metrics;
 pub mod mqtt;
 
+pub use bridge::{Bridge, BridgeConfig, BridgeMetrics, BridgeState};
 pub use commands::{Commands, SendError};
 pub use config::IngestConfig;
 pub use door::{Ingest, StartError, StopError};

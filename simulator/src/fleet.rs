@@ -27,6 +27,7 @@ use crate::outbox;
 use crate::patience::{self, Patience};
 use crate::progress::{Progress, Summary};
 use crate::publisher::{Device, Habits, Publisher, Run};
+use crate::surge::Surge;
 use crate::witness;
 
 use device::{Character, Restarts, Schedule, Simulated};
@@ -41,6 +42,8 @@ pub struct FleetConfig {
     pub devices: u32,
     /// Messages a second of the whole fleet, above 0.
     pub rate: f64,
+    /// How the rate rises and falls; `None` for a steady one.
+    pub surge: Option<Surge>,
     /// How long to publish; `None` for until stopped.
     pub duration: Option<Duration>,
     /// All that is random follows from it.
@@ -88,6 +91,7 @@ impl Default for FleetConfig {
             mqtt: "127.0.0.1:1883".into(),
             devices: 200,
             rate: 1000.0,
+            surge: None,
             duration: None,
             seed: 1,
             boot: None,
@@ -205,7 +209,7 @@ fn fleet(
         });
         let site = identity::site_told(&config.topic, site).to_owned();
         let character = Character { name: Arc::clone(&device.name), site, boot, restarts, flat };
-        let schedule = Schedule { start: start_monotonic, start_time, phase, interval };
+        let schedule = Schedule { start: start_monotonic, start_time, phase, interval, surge: config.surge };
         fleet.push((device, Simulated::new(character, schedule, signals)));
     }
     Ok(fleet)

@@ -8,7 +8,7 @@
 //! In reading order: [`fleet`] (many devices), [`replay`] (one device that tells a recording), [`ledger`]
 //! (what was acknowledged), [`sent`] (what was sent, reading by reading), [`commands`] (what devices were told),
 //! [`progress`] (counters while it runs),
-//! [`load`] (as many messages as possible); below them the publisher that must not lose, its outbox, the mischief
+//! [`surge`] (a load that rises and falls), [`load`] (as many messages as possible); below them the publisher that must not lose, its outbox, the mischief
 //! of bad devices, and the MQTT connection.
 
 mod backoff;
@@ -30,6 +30,7 @@ pub mod load;
 pub mod progress;
 pub mod replay;
 pub mod sent;
+pub mod surge;
 
 #[cfg(test)]
 mod broker;
@@ -38,3 +39,4 @@ pub use fleet::FleetConfig;
 pub use load::{LoadConfig, LoadReport};
 pub use progress::{Progress, Summary};
 pub use replay::{ReplayConfig, Speed};
+pub use surge::Surge;

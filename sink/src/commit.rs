@@ -21,12 +21,12 @@ use telemetry::Clock;
 
 use crate::arrange::{HourRows, arrange};
 use crate::buffer::PartitionRows;
-use crate::delta::action::CommitInfo;
-use crate::delta::{Action, Add, Snapshot, Txn, checkpoint, log, stats};
+use crate::delta::{Action, Add, stats};
 use crate::durable;
 use crate::error::SinkError;
 use crate::file;
 use crate::layout::{Hour, PARTITION_COLUMNS, PartName};
+use crate::ownership::Ownership;
 use crate::spec::TableSpec;
 
 /// Files written before they are synced, one after the other: the file system commits its journal once for
@@ -44,7 +44,7 @@ pub(crate) struct Paths {
     pub(crate) staging: PathBuf,
 }
 
-/// Commits to one table. There is one per table and machine: it holds the lock.
+/// Commits to one table: alone, or to the partitions it owns.
 #[derive(Debug)]
 pub(crate) struct Committer {
     pub(crate) spec: TableSpec,
@@ -55,8 +55,16 @@ pub(crate) struct Committer {
     /// The last commit with a checkpoint; 0 before the first.
     pub(crate) checkpointed: u64,
     pub(crate) checkpoint_commits: u64,
-    /// First offset not in the table, by partition.
+    /// The partitions it commits rows of.
+    pub(crate) partitions: BTreeSet<u32>,
+    /// First offset not in the table, by partition of ours.
     pub(crate) positions: BTreeMap<u32, u64>,
+    /// Set if other processes write the table too.
+    pub(crate) ownership: Option<Ownership>,
+    /// The commit under way, or the last one.
+    pub(crate) pending: Vec<Action>,
+    /// Versions that others committed first, since the last commit.
+    pub(crate) conflicts: u64,
     /// Held as long as this lives.
     pub(crate) _lock: File,
 }
@@ -78,38 +86,51 @@ pub(crate) struct Committed {
     pub(crate) rows: u64,
     pub(crate) files: u64,
     pub(crate) bytes: u64,
+    /// Versions that others committed first.
+    pub(crate) conflicts: u64,
 }
 
 impl Committer {
     /// Makes `rows` part of the table, and all before `passed` done, in one step.
     ///
     /// # Errors
-    /// Whatever happened, the table is as before or has all of the commit; which, a restart finds out.
+    /// Whatever happened, the table is as before or has all of the commit; which, a restart finds out. After
+    /// [`SinkError::Fenced`] it is as before, and so are its folders.
     pub(crate) fn commit(
         &mut self,
         rows: BTreeMap<u32, PartitionRows>,
         passed: &[Passed],
     ) -> Result<Committed, SinkError> {
-        let files = self.stage(rows)?;
-        if tooth(Tooth::RenameAfterCommit) {
-            self.record(&files, passed)?;
+        self.conflicts = 0;
+        self.pending.clear();
+        let files = self.stage(rows).map_err(|error| self.explained(error, &[]))?;
+        self.publish(&files, passed).map_err(|error| self.explained(error, &files))?;
+        if self.checkpoint_due() {
+            self.checkpoint();
         }
-        if let Err(error) = self.place(&files) {
-            discard(&files);
+        let committed = Committed { conflicts: self.conflicts, ..Committed::default() };
+        Ok(files.iter().fold(committed, |sum, file| Committed {
+            rows: sum.rows + file.rows,
+            files: sum.files + 1,
+            bytes: sum.bytes + file.bytes,
+            ..sum
+        }))
+    }
+
+    /// Steps 2 and 3.
+    fn publish(&mut self, files: &[StagedFile], passed: &[Passed]) -> Result<(), SinkError> {
+        if tooth(Tooth::RenameAfterCommit) {
+            self.record(files, passed)?;
+        }
+        if let Err(error) = self.place(files) {
+            discard(files);
             return Err(error);
         }
         point(Point::TablePlaced);
         if !tooth(Tooth::RenameAfterCommit) {
-            self.record(&files, passed)?;
+            self.record(files, passed)?;
         }
-        if self.version - self.checkpointed >= self.checkpoint_commits {
-            self.checkpoint();
-        }
-        Ok(files.iter().fold(Committed::default(), |sum, file| Committed {
-            rows: sum.rows + file.rows,
-            files: sum.files + 1,
-            bytes: sum.bytes + file.bytes,
-        }))
+        Ok(())
     }
 
     /// Step 1: sorts the rows, and writes a file for each partition and hour to the staging directory.
@@ -130,7 +151,7 @@ impl Committer {
             drop(rows);
             for hour in sorted.hours(&self.spec) {
                 let hour = hour.map_err(|error| columns("cannot sort rows", error))?;
-                let staged = self.paths.staging.join(format!("{}.staged", files.len()));
+                let staged = self.staging(partition).join(format!("{}.staged", files.len()));
                 point(Point::ParquetWrite);
                 let (file, open) = self.stage_file(staged, partition, &hour)?;
                 files.push(file);
@@ -150,15 +171,34 @@ impl Committer {
         let bytes = file.metadata().map_err(SinkError::io("cannot stat", &staged))?.len();
         point(Point::ParquetClosed);
         let (first, last) = hour.offsets;
+        let epoch = self.ownership.as_ref().and_then(|owned| owned.epoch(partition));
         let staged = StagedFile {
             staged,
             hour: hour.hour,
-            name: PartName { partition, first, last },
+            name: PartName { partition, first, last, epoch },
             bytes,
             rows: hour.batch.num_rows() as u64,
             stats: stats::of(&hour.batch, &self.spec),
         };
         Ok((staged, file))
+    }
+
+    /// Rows and positions of other partitions are not this sink's to commit.
+    ///
+    /// # Errors
+    /// [`SinkError::Config`].
+    pub(crate) fn check_ours(&self, partition: u32) -> Result<(), SinkError> {
+        if self.partitions.contains(&partition) {
+            return Ok(());
+        }
+        Err(SinkError::Config(format!(
+            "the sink of {} was given partition {partition}, expected one of {:?}, which it was opened for",
+            self.spec.name, self.partitions
+        )))
+    }
+
+    fn staging(&self, partition: u32) -> &Path {
+        self.ownership.as_ref().and_then(|owned| owned.staging(partition)).unwrap_or(&self.paths.staging)
     }
 
     /// Step 2: moves the files to their folders, and makes every name on the way to them durable.
@@ -188,52 +228,15 @@ impl Committer {
         // Also directories that were there: who made them may have been killed before syncing them.
         dirs.iter().rev().try_for_each(|dir| durable::sync_dir(dir))
     }
-
-    /// Step 3: writes the commit.
-    pub(crate) fn record(&mut self, files: &[StagedFile], passed: &[Passed]) -> Result<(), SinkError> {
-        let millis = self.clock.now().as_micros() / 1000;
-        let advanced: Vec<Passed> = passed.iter().copied().filter(|passed| self.is_ahead(*passed)).collect();
-        let operation = if files.is_empty() { "ADVANCE" } else { "WRITE" };
-        let mut actions = vec![CommitInfo::of(millis, operation)];
-        for passed in &advanced {
-            actions.push(txn(&self.spec.name, *passed, millis)?.into());
-        }
-        actions.extend(files.iter().map(|file| Action::from(file.add(millis))));
-        let version = self.version + 1;
-        log::write_commit(&self.paths.log, version, &actions, &self.paths.staging.join("commit.staged"))?;
-        self.version = version;
-        self.positions.extend(advanced.iter().map(|passed| (passed.partition, passed.next)));
-        Ok(())
-    }
-
-    /// Whether `passed` goes beyond what the table says of its partition.
-    pub(crate) fn is_ahead(&self, passed: Passed) -> bool {
-        passed.next > self.positions.get(&passed.partition).copied().unwrap_or(0)
-    }
-
-    /// Writes a checkpoint. The commit stands without it: a failure is logged, and the next commit tries again.
-    fn checkpoint(&mut self) {
-        point(Point::CheckpointWrite);
-        let staged = self.paths.staging.join("checkpoint.staged");
-        let written = Snapshot::read(&self.paths.log)
-            .and_then(|snapshot| checkpoint::write(&self.paths.log, snapshot.unwrap_or_default(), &staged));
-        match written {
-            Ok(()) => self.checkpointed = self.version,
-            Err(error) => {
-                discard_file(&staged);
-                tracing::warn!(table = %self.spec.name, version = self.version, %error, "checkpoint not written");
-            }
-        }
-    }
 }
 
 impl StagedFile {
     /// Path below the table.
-    fn path(&self) -> String {
+    pub(crate) fn path(&self) -> String {
         format!("{}/{}", self.hour.directory(), self.name)
     }
 
-    fn add(&self, millis: i64) -> Add {
+    pub(crate) fn add(&self, millis: i64) -> Add {
         let [date, hour] = PARTITION_COLUMNS.map(str::to_owned);
         Add {
             // Nothing in our names needs percent-encoding.
@@ -250,18 +253,6 @@ impl StagedFile {
     }
 }
 
-/// Name of partition `partition` of `table` in the log.
-pub(crate) fn app_id(table: &str, partition: u32) -> String {
-    format!("weir/{table}/{partition}")
-}
-
-fn txn(table: &str, passed: Passed, millis: i64) -> Result<Txn, SinkError> {
-    let version = i64::try_from(passed.next).map_err(|_| {
-        SinkError::Config(format!("offset {} of partition {} is too large", passed.next, passed.partition))
-    })?;
-    Ok(Txn { app_id: app_id(table, passed.partition), version, last_updated: Some(millis) })
-}
-
 /// Syncs `files`, after all of them were written: the first sync commits the journal for the others too.
 fn sync_all(files: &mut Vec<File>, dir: &Path) -> Result<(), SinkError> {
     for file in files.drain(..) {
@@ -273,11 +264,11 @@ fn sync_all(files: &mut Vec<File>, dir: &Path) -> Result<(), SinkError> {
     Ok(())
 }
 
-fn discard(files: &[StagedFile]) {
+pub(crate) fn discard(files: &[StagedFile]) {
     files.iter().for_each(|file| discard_file(&file.staged));
 }
 
-fn discard_file(staged: &Path) {
+pub(crate) fn discard_file(staged: &Path) {
     match fs::remove_file(staged) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
             tracing::warn!(path = %staged.display(), %error, "staged file not removed");

@@ -14,8 +14,14 @@ pub struct SinkConfig {
     /// Directory that holds the tables, one directory each. Default `weir-data/tables`.
     pub root: PathBuf,
     /// Directory for files not yet part of a table. On the file system of `root`, and outside every table,
-    /// because a `**/*.parquet` glob reads every folder. Default `weir-data/staging`.
+    /// because a `**/*.parquet` glob reads every folder. Default `weir-data/staging`. Not used if `shared`: then
+    /// it is `.staging` below `root`, because whoever takes a partition over must reach what its former owner
+    /// staged.
     pub staging: PathBuf,
+    /// Whether other processes write the same tables, each its own partitions. Default false: a table belongs to
+    /// the process that has it open. Needs `root` on one file system that every writer sees alike: exclusive hard
+    /// links, atomic rename, fsync, and locks that die with their process.
+    pub shared: bool,
     /// Rows buffered, of all partitions, that make a flush due: 1 to 16 Mi, default 1,000,000. About 70
     /// bytes each are held in memory, and as much again of the largest partition while its files are written.
     pub roll_rows: usize,
@@ -34,6 +40,7 @@ impl Default for SinkConfig {
         Self {
             root: PathBuf::from("weir-data/tables"),
             staging: PathBuf::from("weir-data/staging"),
+            shared: false,
             roll_rows: 1_000_000,
             roll_bytes: 128 * 1024 * 1024,
             roll_age: Duration::from_secs(60),
@@ -43,6 +50,17 @@ impl Default for SinkConfig {
 }
 
 impl SinkConfig {
+    /// Where the files of `table` are until they are part of it.
+    pub(crate) fn staging_of(&self, table: &str) -> PathBuf {
+        if self.shared { self.shared_staging_of(table) } else { self.staging.join(table) }
+    }
+
+    /// The same of processes that share the table. No table has a dot in its name, and no file in there ends in
+    /// `.parquet`.
+    pub(crate) fn shared_staging_of(&self, table: &str) -> PathBuf {
+        self.root.join(".staging").join(table)
+    }
+
     /// Checks every bound. Touches no file.
     ///
     /// # Errors

@@ -32,22 +32,28 @@ pub struct TableSink {
 }
 
 impl TableSink {
-    /// Opens the table of `spec` below `config.root`, creating it if it is new; deletes what an unfinished
-    /// commit left, before anything else is written. Blocks on the disk.
+    /// Opens the table of `spec` below `config.root` for rows of `partitions`, creating it if it is new; deletes
+    /// what an unfinished commit of theirs left, before anything else of them is written. Blocks on the disk.
+    ///
+    /// If the table is shared, this takes `partitions` from whoever had them: their commits fail with
+    /// [`SinkError::Fenced`] from then on. So it comes after `Streams::claim`, which refuses who has no right to
+    /// them. Otherwise `partitions` are all that the stream has.
     ///
     /// # Errors
     /// [`SinkError::Config`], [`SinkError::Locked`], [`SinkError::Damaged`] if a committed file is missing or
-    /// changed, [`SinkError::Incompatible`], [`SinkError::Io`].
+    /// changed, [`SinkError::Incompatible`], [`SinkError::Conflict`] if others who share the table commit without
+    /// end, [`SinkError::Io`].
     pub fn open(
         config: &SinkConfig,
         spec: TableSpec,
-        partitions: u32,
+        partitions: &[u32],
         clock: Arc<dyn Clock>,
         metrics: &SinkMetrics,
     ) -> Result<Self, SinkError> {
         let recovered = recovery::open(config, spec.clone(), partitions, Arc::clone(&clock))?;
         let metrics = metrics.of(&spec.name);
         metrics.recovered_files.inc_by(recovered.deleted);
+        metrics.commit_conflicts.inc_by(recovered.conflicts);
         Ok(Self {
             path: recovered.committer.paths.table.clone(),
             roll_rows: config.roll_rows,
@@ -70,6 +76,7 @@ impl TableSink {
     fn keep(&mut self, delivered: Delivered) -> Result<(), SinkError> {
         let Delivered { partition, offset, batch, .. } = delivered;
         let committer = self.committer.as_ref().ok_or(SinkError::Stopped)?;
+        committer.check_ours(partition)?;
         let committed = committer.positions.get(&partition).copied().unwrap_or(0);
         let held = self.buffer.last_offset(partition).map_or(committed, |last| last + 1);
         if offset < held {
@@ -91,6 +98,7 @@ impl TableSink {
     async fn commit(&mut self, passed: &[Passed]) -> Result<(), SinkError> {
         let started = self.clock.monotonic();
         let committer = self.committer.as_ref().ok_or(SinkError::Stopped)?;
+        passed.iter().try_for_each(|passed| committer.check_ours(passed.partition))?;
         // Records without a new row still move the table's position: the loop commits its own next, and the
         // table's must not stay behind that one. Without even those there is nothing to commit.
         if self.buffer.rows() == 0 && !passed.iter().any(|passed| committer.is_ahead(*passed)) {
@@ -110,6 +118,7 @@ impl TableSink {
         self.metrics.committed_rows.inc_by(committed.rows);
         self.metrics.committed_files.inc_by(committed.files);
         self.metrics.committed_bytes.inc_by(committed.bytes);
+        self.metrics.commit_conflicts.inc_by(committed.conflicts);
         self.metrics.commit_seconds.observe(self.clock.monotonic().saturating_sub(started).as_secs_f64());
         self.show_buffer();
         Ok(())

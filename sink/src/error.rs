@@ -9,7 +9,8 @@ pub enum SinkError {
     /// A setting is outside its bound or contradicts another. Change the configuration.
     #[error("{0}")]
     Config(String),
-    /// Another process has the table open. Stop it, or give this one another root.
+    /// Another process has the table open, and one of the two does not share it. Stop it, or give this one
+    /// another root.
     #[error("{} is being written by another process (lock held on {})", table.display(), lock.display())]
     Locked {
         /// Directory of the table.
@@ -35,7 +36,21 @@ pub enum SinkError {
         /// What differs.
         detail: String,
     },
-    /// Another writer committed this version first. A restart reads its commit and goes on behind it.
+    /// Another process took a partition over. Nothing of this commit is visible. The process must end: whatever
+    /// it does for this partition is no longer its own; a restart claims what is free.
+    #[error(
+        "{}: partition {partition} was taken over by another process: this one is superseded, and what it did not \
+         commit is left to the new owner",
+        table.display()
+    )]
+    Fenced {
+        /// Directory of the table.
+        table: PathBuf,
+        /// The partition.
+        partition: u32,
+    },
+    /// Another writer committed this version first: to a table that is not shared, or many times in a row. A
+    /// restart reads its commit and goes on behind it.
     #[error("{} exists already: another writer committed to the table", path.display())]
     Conflict {
         /// The commit that was to be written.

@@ -65,6 +65,9 @@ pub(crate) struct PartName {
     pub(crate) first: u64,
     /// Offset of the last one.
     pub(crate) last: u64,
+    /// Epoch of the owner that wrote it, if the table is shared: two owners of a partition never make the same
+    /// name, so whoever wakes up late cannot delete or replace a file of the next one.
+    pub(crate) epoch: Option<u64>,
 }
 
 impl PartName {
@@ -75,6 +78,7 @@ impl PartName {
             partition: numbers.next()?.parse().ok()?,
             first: numbers.next()?.parse().ok()?,
             last: numbers.next()?.parse().ok()?,
+            epoch: numbers.next().map(str::parse).transpose().ok()?,
         };
         // Written back, it must be the same: no other padding, no sign, nothing after.
         (part.to_string() == name).then_some(part)
@@ -83,7 +87,33 @@ impl PartName {
 
 impl fmt::Display for PartName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "part-{:05}-{:020}-{:020}.parquet", self.partition, self.first, self.last)
+        write!(f, "part-{:05}-{:020}-{:020}", self.partition, self.first, self.last)?;
+        self.epoch.map_or(Ok(()), |epoch| write!(f, "-{epoch:010}"))?;
+        f.write_str(".parquet")
+    }
+}
+
+/// Beginning of the name of a staging directory of a shared table: whose it is. What follows makes it unique.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct StagingName {
+    /// Partition of the stream.
+    pub(crate) partition: u32,
+    /// Epoch of its owner.
+    pub(crate) epoch: u64,
+}
+
+impl StagingName {
+    /// Reads it from the name of a directory.
+    pub(crate) fn parse(name: &str) -> Option<Self> {
+        let (partition, rest) = name.split_once('-')?;
+        let (epoch, _) = rest.split_once('-')?;
+        Some(Self { partition: partition.parse().ok()?, epoch: epoch.parse().ok()? })
+    }
+}
+
+impl fmt::Display for StagingName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:05}-{:010}", self.partition, self.epoch)
     }
 }
 
@@ -106,11 +136,22 @@ mod tests {
 
     #[test]
     fn names_sort_as_their_numbers_and_read_back() {
-        let low = PartName { partition: 3, first: 9, last: 99 };
-        let high = PartName { partition: 3, first: 10, last: u64::MAX };
+        let low = PartName { partition: 3, first: 9, last: 99, epoch: None };
+        let high = PartName { partition: 3, first: 10, last: u64::MAX, epoch: None };
         assert_eq!(low.to_string(), "part-00003-00000000000000000009-00000000000000000099.parquet");
         assert!(low.to_string() < high.to_string());
         assert_eq!(PartName::parse(&high.to_string()), Some(high));
+        let shared = PartName { epoch: Some(7), ..low };
+        assert_eq!(shared.to_string(), "part-00003-00000000000000000009-00000000000000000099-0000000007.parquet");
+        assert_eq!(PartName::parse(&shared.to_string()), Some(shared));
+    }
+
+    #[test]
+    fn a_staging_directory_says_whose_it_is() {
+        let name = StagingName { partition: 3, epoch: 12 };
+        assert_eq!(StagingName::parse(&format!("{name}-5f-1-0")), Some(name));
+        assert_eq!(StagingName::parse(&format!("{name}-5f-1-0.gone")), Some(name));
+        assert_eq!(StagingName::parse("lost+found"), None);
     }
 
     #[test]
@@ -120,8 +161,9 @@ mod tests {
         {
             assert_eq!(PartName::parse(name), None, "{name}");
         }
-        let ours = PartName { partition: 0, first: 1, last: 2 }.to_string();
+        let ours = PartName { partition: 0, first: 1, last: 2, epoch: None }.to_string();
         assert_eq!(PartName::parse(&ours.replace(".parquet", "-1.parquet")), None);
+        assert_eq!(PartName::parse(&ours.replace(".parquet", "-0000000001-1.parquet")), None);
         assert_eq!(PartName::parse(&format!("{ours}.crc")), None);
     }
 }

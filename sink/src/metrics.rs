@@ -15,6 +15,7 @@ pub struct SinkMetrics {
     buffered_rows: IntGaugeVec,
     buffered_bytes: IntGaugeVec,
     recovered_files: IntCounterVec,
+    commit_conflicts: IntCounterVec,
 }
 
 /// The metrics of one table.
@@ -27,6 +28,7 @@ pub(crate) struct TableMetrics {
     pub(crate) buffered_rows: IntGauge,
     pub(crate) buffered_bytes: IntGauge,
     pub(crate) recovered_files: IntCounter,
+    pub(crate) commit_conflicts: IntCounter,
 }
 
 impl SinkMetrics {
@@ -51,6 +53,10 @@ impl SinkMetrics {
                 "weir_sink_recovered_files_total",
                 "Data files of unfinished commits deleted when the table was opened",
             )?,
+            commit_conflicts: counter(
+                "weir_sink_commit_conflicts_total",
+                "Versions of the table that another writer committed first",
+            )?,
         })
     }
 
@@ -64,6 +70,7 @@ impl SinkMetrics {
             buffered_rows: self.buffered_rows.with_label_values(label),
             buffered_bytes: self.buffered_bytes.with_label_values(label),
             recovered_files: self.recovered_files.with_label_values(label),
+            commit_conflicts: self.commit_conflicts.with_label_values(label),
         }
     }
 }

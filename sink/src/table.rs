@@ -2,8 +2,7 @@
 
 use std::path::{Component, Path, PathBuf};
 
-use crate::commit::app_id;
-use crate::delta::{LOG_DIR, Snapshot, stats};
+use crate::delta::{LOG_DIR, Snapshot, application, stats};
 use crate::error::SinkError;
 
 /// A table as of its last commit. Later commits do not change it.
@@ -25,7 +24,8 @@ pub struct DataFile {
 }
 
 impl Table {
-    /// Reads the log of the table in `dir`. Takes no lock and changes nothing; data files are not touched.
+    /// Reads the log of the table in `dir`. Takes no lock and changes nothing; data files are not touched. Writers
+    /// may commit meanwhile, one or several: the table is then as of one of their commits.
     ///
     /// # Errors
     /// [`SinkError::Damaged`] if there is no log, or it cannot be read.
@@ -56,7 +56,7 @@ impl Table {
     /// First offset of `partition` of the stream `table` whose rows are not in it; `None` before the first.
     #[must_use]
     pub fn position(&self, table: &str, partition: u32) -> Option<u64> {
-        let txn = self.snapshot.txns.get(&app_id(table, partition))?;
+        let txn = self.snapshot.txns.get(&application::position(table, partition))?;
         u64::try_from(txn.version).ok()
     }
 }

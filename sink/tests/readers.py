@@ -73,6 +73,7 @@ note("pandas log", len(data), data["value"].sum(), data["device_id"].nunique(), 
 # Files are skipped by the statistics of the log: one day, one device.
 found["deltalake version"] = log.version()
 found["deltalake position"] = log.transaction_version("weir/readings/1")
+found["deltalake owner"] = log.transaction_version("weir-owner/readings/1")
 found["deltalake day"] = log.to_pyarrow_table(filters=[("date", "=", datetime.date(2026, 7, 29))]).num_rows
 found["deltalake device"] = log.to_pyarrow_table(filters=[("device_id", "=", "device-7")]).num_rows
 print(json.dumps(found))

@@ -55,25 +55,34 @@ fn number(index: i64) -> f64 {
     f64::from(i32::try_from(index).unwrap()) + 0.25
 }
 
-async fn write(config: &SinkConfig) {
+/// Writes the table with a sink for each of `shares`.
+async fn write(config: &SinkConfig, shares: &[&[u32]]) {
     let clock: Arc<dyn Clock> = ManualClock::new(Timestamp::from_micros(START));
     let metrics = SinkMetrics::register(&prometheus::Registry::new()).unwrap();
-    let mut sink = TableSink::open(config, TableSpec::readings(), 2, clock, &metrics).unwrap();
+    let open = |share: &&[u32]| TableSink::open(config, TableSpec::readings(), share, clock.clone(), &metrics).unwrap();
+    let mut sinks: Vec<_> = shares.iter().map(open).collect();
     for commit in 0..COMMITS {
-        for partition in 0..2_u32 {
-            let mut builder = ReadingsBuilder::default();
-            for index in 0..ROWS_A_COMMIT {
-                let index = (i64::try_from(commit).unwrap() * 2 + i64::from(partition)) * ROWS_A_COMMIT + index;
-                let device = format!("device-{}", index % DEVICES);
-                builder.push(&message(index, &device), Timestamp::from_micros(START + index));
+        for (sink, share) in sinks.iter_mut().zip(shares) {
+            for partition in share.iter().copied() {
+                let batch = record(commit, partition);
+                let appended_at = Timestamp::from_micros(START);
+                sink.apply(Delivered { partition, offset: commit, appended_at, batch }).await.unwrap();
             }
-            let appended_at = Timestamp::from_micros(START);
-            let delivered = Delivered { partition, offset: commit, appended_at, batch: builder.finish() };
-            sink.apply(delivered).await.unwrap();
+            let passed = share.iter().map(|partition| Passed { partition: *partition, next: commit + 1 });
+            sink.flush(&passed.collect::<Vec<_>>()).await.unwrap();
         }
-        let passed = [0, 1].map(|partition| Passed { partition, next: commit + 1 });
-        sink.flush(&passed).await.unwrap();
     }
+}
+
+/// The record of `partition` in commit `commit`.
+fn record(commit: u64, partition: u32) -> RecordBatch {
+    let mut builder = ReadingsBuilder::default();
+    for index in 0..ROWS_A_COMMIT {
+        let index = (i64::try_from(commit).unwrap() * 2 + i64::from(partition)) * ROWS_A_COMMIT + index;
+        let device = format!("device-{}", index % DEVICES);
+        builder.push(&message(index, &device), Timestamp::from_micros(START + index));
+    }
+    builder.finish()
 }
 
 /// What every reader must find: rows, sum, devices, hours, earliest time.
@@ -94,14 +103,29 @@ async fn every_reader_finds_the_same_rows_by_glob_and_by_log() {
         checkpoint_commits: 3,
         ..SinkConfig::default()
     };
-    write(&config).await;
-    let table = config.root.join("readings");
+    write(&config, &[&[0, 1]]).await;
+    assert_read_alike(&config.root.join("readings"), COMMITS, 6, None);
+}
+
+#[tokio::test]
+#[ignore = "needs python with duckdb, pyarrow, deltalake, polars"]
+async fn every_reader_finds_the_same_rows_in_a_table_that_two_sinks_share() {
+    let dir = tempfile::tempdir().unwrap();
+    let config =
+        SinkConfig { root: dir.path().join("tables"), shared: true, checkpoint_commits: 3, ..SinkConfig::default() };
+    write(&config, &[&[0], &[1]]).await;
+    // Two fences, and each sink's commits.
+    assert_read_alike(&config.root.join("readings"), 2 + 2 * COMMITS, 15, Some(1));
+}
+
+/// Every reader finds all rows of the table, whose last commit is `version` and last checkpoint `checkpoint`.
+fn assert_read_alike(table: &Path, version: u64, checkpoint: u64, epoch: Option<u64>) {
     // Whoever reads the log has to read the checkpoint.
-    for version in 0..=6 {
+    for version in 0..=checkpoint {
         std::fs::remove_file(table.join(format!("_delta_log/{version:020}.json"))).unwrap();
     }
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/readers.py");
-    let output = Command::new(python()).arg(script).arg(&table).output().unwrap();
+    let output = Command::new(python()).arg(script).arg(table).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let found: Json = serde_json::from_slice(&output.stdout).unwrap();
     for reader in [
@@ -120,11 +144,12 @@ async fn every_reader_finds_the_same_rows_by_glob_and_by_log() {
     assert_eq!(found["duckdb types"], json!(["VARCHAR", "TIMESTAMP WITH TIME ZONE", "DOUBLE"]));
     assert_eq!(found["duckdb filter"], rows / DEVICES);
     assert_eq!(found["deltalake device"], rows / DEVICES);
-    assert_eq!(found["deltalake version"], COMMITS);
+    assert_eq!(found["deltalake version"], version);
     assert_eq!(found["deltalake position"], COMMITS);
+    assert_eq!(found["deltalake owner"], json!(epoch));
     // The first day has four hours, the second all that is left of the rows, up to a whole day.
     assert_eq!(found["deltalake day"], (rows - 4 * 60).min(24 * 60));
-    assert_eq!(rows_by_log(&table), rows);
+    assert_eq!(rows_by_log(table), rows);
 }
 
 #[tokio::test]
@@ -133,7 +158,7 @@ async fn the_sink_goes_on_after_another_program_compacted_the_table() {
     let dir = tempfile::tempdir().unwrap();
     let config =
         SinkConfig { root: dir.path().join("tables"), staging: dir.path().join("staging"), ..SinkConfig::default() };
-    write(&config).await;
+    write(&config, &[&[0, 1]]).await;
     let table = config.root.join("readings");
     let before = Table::open_read(&table).unwrap();
     let script = "import deltalake, sys
@@ -152,7 +177,7 @@ log.create_checkpoint()";
     assert_eq!(Table::open_read(&table).unwrap().files(), after.files());
     let clock: Arc<dyn Clock> = ManualClock::new(Timestamp::from_micros(START));
     let metrics = SinkMetrics::register(&prometheus::Registry::new()).unwrap();
-    let mut sink = TableSink::open(&config, TableSpec::readings(), 2, clock, &metrics).unwrap();
+    let mut sink = TableSink::open(&config, TableSpec::readings(), &[0, 1], clock, &metrics).unwrap();
     assert_eq!([0, 1].map(|partition| sink.recovered(partition)), [Some(COMMITS); 2]);
     assert!(before.files().iter().all(|file| file.path.exists()), "what they replaced is theirs to delete");
     let mut builder = ReadingsBuilder::default();
@@ -202,7 +227,7 @@ async fn every_reader_finds_the_same_events_by_glob_and_by_log() {
         SinkConfig { root: dir.path().join("tables"), staging: dir.path().join("staging"), ..SinkConfig::default() };
     let clock: Arc<dyn Clock> = ManualClock::new(Timestamp::from_micros(START));
     let metrics = SinkMetrics::register(&prometheus::Registry::new()).unwrap();
-    let mut sink = TableSink::open(&config, TableSpec::events("maintenance"), 1, clock, &metrics).unwrap();
+    let mut sink = TableSink::open(&config, TableSpec::events("maintenance"), &[0], clock, &metrics).unwrap();
     let appended_at = Timestamp::from_micros(START);
     for commit in 0..COMMITS {
         let batch = events(i64::try_from(commit).unwrap() * ROWS_A_COMMIT, ROWS_A_COMMIT);

@@ -3,7 +3,8 @@
 //! Not a broker: nobody outside the process speaks to it. In reading order: [`contract`] (what every
 //! backend promises), [`log`] (the embedded log), [`memory`] (the model it is compared with),
 //! [`dedupe`] (which messages were seen before), [`consume`] (the one loop every consumer runs),
-//! [`conformance`] (the suite every backend passes), [`metrics`], [`faults`] (what the harness makes go wrong).
+//! [`conformance`] (the suite every backend passes), [`metrics`], [`seek`] (where to begin),
+//! [`transfer`] (moving streams to another backend), [`faults`] (what the harness makes go wrong).
 
 pub mod conformance;
 pub mod consume;
@@ -15,6 +16,8 @@ pub mod fluvio;
 pub mod log;
 pub mod memory;
 pub mod metrics;
+pub mod seek;
+pub mod transfer;
 
 pub use contract::{
     Append, AppendError, Error, GroupName, GroupPosition, Partition, Position, Read, Record, StreamName, StreamSpec,

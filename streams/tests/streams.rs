@@ -1,6 +1,9 @@
 //! The backends as others use them: the conformance suite, and the embedded log's files over time.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 
+#[cfg(feature = "fluvio")]
+mod fluvio;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};

@@ -28,14 +28,39 @@ use crate::message::Message;
 use crate::rejection::{Reason, Rejection};
 use crate::topic::TopicFields;
 
-/// Decodes `payload`, received at `received_at` on a topic that gives `fields`.
+/// Which format a payload is expected to have.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Format {
+    /// The one that its first character tells.
+    #[default]
+    Auto,
+    /// SenML JSON.
+    Senml,
+    /// A flat JSON object.
+    Json,
+}
+
+/// As [`decode_as`], with the format that the first character tells.
+///
+/// # Errors
+/// As [`decode_as`].
+pub fn decode<'a>(
+    payload: &'a [u8],
+    fields: &TopicFields<'a>,
+    received_at: Timestamp,
+) -> Result<Message<'a>, Rejection> {
+    decode_as(Format::Auto, payload, fields, received_at)
+}
+
+/// Decodes `payload`, received at `received_at` on a topic that gives `fields`, which is to be of `format`.
 ///
 /// Borrows from payload and topic; only text with escapes in it is copied.
 ///
 /// # Errors
 /// A [`Rejection`] that names record, field, value and what was expected. It never carries more than a
 /// short, escaped part of the payload.
-pub fn decode<'a>(
+pub fn decode_as<'a>(
+    format: Format,
     payload: &'a [u8],
     fields: &TopicFields<'a>,
     received_at: Timestamp,
@@ -45,11 +70,12 @@ pub fn decode<'a>(
         return Err(Rejection::new(Reason::TooLarge, detail));
     }
     let text = str::from_utf8(payload).map_err(|error| refusal::not_utf8(payload, &error))?;
-    match text.bytes().find(|byte| !matches!(byte, b' ' | b'\t' | b'\n' | b'\r')) {
-        Some(b'[') => senml::decode(text, fields, received_at),
-        Some(b'{') => flat::decode(text, fields, received_at),
-        Some(_) => Err(refusal::unknown_format(text)),
-        None => Err(Rejection::new(Reason::Undecodable, "payload is empty")),
+    let first = text.bytes().find(|byte| !matches!(byte, b' ' | b'\t' | b'\n' | b'\r'));
+    match (format, first) {
+        (_, None) => Err(Rejection::new(Reason::Undecodable, "payload is empty")),
+        (Format::Auto | Format::Senml, Some(b'[')) => senml::decode(text, fields, received_at),
+        (Format::Auto | Format::Json, Some(b'{')) => flat::decode(text, fields, received_at),
+        (_, Some(_)) => Err(refusal::unknown_format(text, format)),
     }
 }
 

@@ -5,6 +5,8 @@
 //! GET  workflows?state&rule&device&limit&after      runs           GET  dlq?source&reason&state&limit&after
 //! GET  workflows/{id}                               one run        GET  dlq/{id}
 //! POST workflows/{id}/cancel, workflows/{id}/redrive               POST dlq/redrive, dlq/drop
+//! GET  streams, streams/groups                      offsets, positions
+//! GET  streams/{stream}/tail?partition&from&limit   rows
 //! GET  rules                                        rules in force
 //! ```
 //!
@@ -15,6 +17,7 @@ mod dlq;
 mod error;
 mod guard;
 mod rules;
+pub(crate) mod streams;
 mod workflows;
 
 use std::sync::Arc;
@@ -38,9 +41,12 @@ const BODY_BYTES: usize = 64 * 1024;
 pub(crate) struct ApiState {
     /// `None` where no workflows run.
     pub(crate) workflows: Option<Workflows>,
-    pub(crate) dlq: Dlq,
-    pub(crate) rules: watch::Receiver<Arc<RuleSet>>,
+    /// `None` where there is neither a door nor workflows.
+    pub(crate) dlq: Option<Dlq>,
+    /// `None` where no rules run.
+    pub(crate) rules: Option<watch::Receiver<Arc<RuleSet>>>,
     pub(crate) registry: Registry,
+    pub(crate) streams: Arc<dyn ::streams::Streams>,
 }
 
 /// The routes, to be merged into those of the admin port.
@@ -55,6 +61,9 @@ pub(crate) fn router(state: ApiState) -> Router {
         .route("/dlq/redrive", post(dlq::redrive))
         .route("/dlq/drop", post(dlq::drop_letters))
         .route("/rules", get(rules::list))
+        .route("/streams", get(streams::list))
+        .route("/streams/groups", get(streams::groups))
+        .route("/streams/{stream}/tail", get(streams::tail))
         .fallback(async || ApiError::not_found("there is no such path below /api/v1"))
         .method_not_allowed_fallback(async || ApiError::wrong_method())
         .layer(DefaultBodyLimit::max(BODY_BYTES))

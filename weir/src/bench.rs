@@ -4,6 +4,7 @@
 //! the CPU of the pipeline is told apart from the generator's. A measurement ends when `weir up` has stopped
 //! cleanly, with everything acknowledged in the table, and the table is counted.
 
+pub(crate) mod brokers;
 mod fdatasync;
 mod process;
 mod report;

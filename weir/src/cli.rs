@@ -1,10 +1,14 @@
 //! The command line.
 
+mod stages;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
+
+pub(crate) use self::stages::{IngestStage, ProcessStage, Share, SinkStage, StageAddresses, WorkflowsStage};
 
 /// Telemetry from devices to Parquet: every reading that is acknowledged is in the table exactly once.
 #[derive(Debug, Parser)]
@@ -25,6 +29,12 @@ pub(crate) enum Command {
     Demo(Demo),
     /// Run everything for real devices, until SIGTERM or Ctrl-C
     Up(Up),
+    /// Run one stage apart, on a cluster: take messages from devices or a broker
+    Ingest(IngestStage),
+    /// Run one stage apart, on a cluster: evaluate rules
+    Process(ProcessStage),
+    /// Run one stage apart, on a cluster: write tables
+    Sink(SinkStage),
     /// Publish as a fleet, or replay a recording, to any MQTT broker, and write a ledger of what it acknowledged
     Simulate(Simulate),
     /// Compare a ledger with a table: what was lost, what is there twice
@@ -34,9 +44,12 @@ pub(crate) enum Command {
     /// Messages that were refused and workflows that were given up, in a running process
     #[command(subcommand)]
     Dlq(crate::commands::dlq::DlqCommand),
-    /// What rules started, in a running process: the state of each run and step
+    /// What rules started, in a running process: the state of each run and step. Without a command: run one stage
+    /// apart, on a cluster: do the steps of rules that fired
+    Workflows(WorkflowsStage),
+    /// What streams hold and how far groups have come; moving streams to another backend
     #[command(subcommand)]
-    Workflows(crate::commands::workflows::WorkflowsCommand),
+    Streams(crate::commands::streams::StreamsCommand),
     /// Check, try, backtest and list rules
     #[command(subcommand)]
     Rules(crate::commands::rules::RulesCommand),
@@ -49,6 +62,17 @@ pub(crate) enum Command {
     /// Generate load as `weir bench` does, print a JSON report
     #[command(hide = true)]
     Load(Load),
+}
+
+impl Command {
+    /// Whether it runs until it is stopped, as a service.
+    pub(crate) fn is_service(&self) -> bool {
+        match self {
+            Self::Up(_) | Self::Ingest(_) | Self::Process(_) | Self::Sink(_) => true,
+            Self::Workflows(workflows) => workflows.command.is_none(),
+            _ => false,
+        }
+    }
 }
 
 /// Where to listen and where to keep data; overrides the configuration.
@@ -163,6 +187,10 @@ pub(crate) struct Simulate {
     /// `max`, or how many times faster than it was recorded
     #[arg(long, default_value = "max")]
     pub(crate) speed: simulator::Speed,
+    /// Let the rate rise and fall again, FACTORx@TIME[+AFTER]: 10x@2m+30s keeps --rate for 30 s, rises to ten times as
+    /// much within 2 minutes, falls within 2 more, and stays. What cannot be sent when it is due is sent late
+    #[arg(long, value_name = "SURGE", conflicts_with = "replay")]
+    pub(crate) surge: Option<simulator::Surge>,
 }
 
 /// `weir verify`.
@@ -202,6 +230,8 @@ pub(crate) struct Bench {
 pub(crate) enum BenchCommand {
     /// Measure what rules cost, a reading and rule, and their share of the pipeline's CPU
     Rules(crate::bench::rules::BenchRules),
+    /// Measure the pipeline behind its endpoint, behind Mosquitto, and on a Fluvio cluster, in one run
+    Brokers(crate::bench::brokers::BenchBrokers),
 }
 
 /// `weir load`.

@@ -8,6 +8,8 @@ mod load;
 pub(crate) mod rules;
 mod signals;
 mod simulate;
+pub(crate) mod streams;
+mod stage;
 mod status;
 mod up;
 mod verify;
@@ -21,7 +23,7 @@ use simulator::FleetConfig;
 use telemetry::clock::SystemClock;
 
 use crate::bench;
-use crate::cli::{Addresses, Bench, BenchCommand, Command, Fleet};
+use crate::cli::{Addresses, Bench, BenchCommand, Command, Fleet, StageAddresses, WorkflowsStage};
 use crate::config::Config;
 
 /// Runs `command`.
@@ -36,14 +38,34 @@ pub(crate) async fn run(command: Command, mut config: Config) -> anyhow::Result<
             apply(&mut config, &arguments.addresses);
             up::run(arguments, config, clock).await
         }
+        Command::Ingest(arguments) => {
+            apply(&mut config, &arguments.addresses);
+            stage::ingest(&config, clock).await
+        }
+        Command::Process(arguments) => {
+            apply_stage(&mut config, &arguments.addresses);
+            stage::process(arguments, config, clock).await
+        }
+        Command::Workflows(WorkflowsStage { command: None, addresses, share }) => {
+            apply_stage(&mut config, &addresses);
+            stage::workflows(&share, &config, clock).await
+        }
+        Command::Sink(arguments) => {
+            apply_stage(&mut config, &arguments.addresses);
+            stage::sink(arguments, &config, clock).await
+        }
         Command::Simulate(arguments) => simulate::run(arguments, &config, clock).await,
         Command::Verify(arguments) => verify::run(&arguments),
         Command::Bench(Bench { what: Some(BenchCommand::Rules(arguments)), .. }) => {
             bench::rules::run(&arguments, clock).await
         }
+        Command::Bench(Bench { what: Some(BenchCommand::Brokers(arguments)), .. }) => {
+            bench::brokers::run(&arguments, clock).await
+        }
         Command::Bench(arguments) => bench::run(&arguments, clock).await,
         Command::Dlq(command) => dlq::run(command, &config).await,
-        Command::Workflows(command) => workflows::run(command, &config).await,
+        Command::Workflows(WorkflowsStage { command: Some(command), .. }) => workflows::run(command, &config).await,
+        Command::Streams(command) => streams::run(command, &config).await,
         Command::Rules(command) => rules::run(command, &config, clock).await,
         Command::Config(addresses) => {
             apply(&mut config, &addresses);
@@ -66,6 +88,11 @@ fn apply(config: &mut Config, flags: &Addresses) {
     if let Some(http) = flags.http {
         config.http.listen = http;
     }
+}
+
+fn apply_stage(config: &mut Config, flags: &StageAddresses) {
+    let StageAddresses { data, http } = flags.clone();
+    apply(config, &Addresses { data, http, mqtt: None });
 }
 
 /// The rules of the configured file, or `otherwise` where none is configured.

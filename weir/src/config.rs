@@ -13,7 +13,6 @@ use anyhow::{Context, bail};
 use serde::{Deserialize, Serialize};
 use streams::StreamName;
 
-#[expect(unused_imports, reason = "the wiring of the bridge follows")]
 pub(crate) use self::bridge::{Bridge, Format, Protocol, Subscription};
 pub(crate) use self::fluvio::{Backend, Fluvio};
 

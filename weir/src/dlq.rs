@@ -39,14 +39,17 @@ pub(crate) use self::runs::Runs;
 use self::letter::Letter;
 use self::marks::{Mark, Marks};
 use self::scan::Scan;
-use self::view::{Detail, Filter, LetterId, Listing, Summary};
+use self::view::{Detail, Filter, LetterId, Listing, Source, Summary};
 
 /// The dead letters of one data directory. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(crate) struct Dlq {
     streams: Arc<dyn Streams>,
-    intake: Intake,
-    /// `None` where no workflows run: their letters can be read, and neither redriven nor dropped.
+    /// The sources whose letters are told here; those of others are in other processes.
+    sources: Vec<Source>,
+    /// `None` where there is no door: then letters of ingest are told elsewhere.
+    intake: Option<Intake>,
+    /// `None` where no workflows run: their letters can be read at most, and neither redriven nor dropped.
     runs: Option<Arc<dyn Runs>>,
     marks: Arc<Marks>,
     clock: Arc<dyn Clock>,
@@ -55,16 +58,34 @@ pub(crate) struct Dlq {
 }
 
 impl Dlq {
-    /// Opens or creates the marks in `dir`; blocks.
+    /// Opens or creates the marks in `dir`; blocks. Letters of a source are told where what they go back to is, or all
+    /// of them if this process is the only one, `alone`.
     pub(crate) fn open(
         dir: &Path,
         streams: Arc<dyn Streams>,
-        intake: Intake,
+        intake: Option<Intake>,
         runs: Option<Arc<dyn Runs>>,
+        alone: bool,
         clock: Arc<dyn Clock>,
     ) -> anyhow::Result<Self> {
-        let marks = Marks::open(&dir.join("dlq.redb")).context("marks of dead letters")?;
-        Ok(Self { streams, intake, runs, marks: Arc::new(marks), clock, changing: Arc::default() })
+        let marks = Marks::open(&dir.join("dlq.redb"));
+        let marks = marks.context("marks of dead letters (each process needs a data directory of its own)")?;
+        let told = |source: &Source| match source {
+            Source::Ingest => alone || intake.is_some(),
+            Source::Workflows => alone || runs.is_some(),
+        };
+        let sources = Source::ALL.into_iter().filter(told).collect();
+        Ok(Self { streams, sources, intake, runs, marks: Arc::new(marks), clock, changing: Arc::default() })
+    }
+
+    /// Refuses a source whose letters are in another process; the text says in which.
+    pub(crate) fn check_source(&self, source: Source) -> Result<(), String> {
+        if self.sources.contains(&source) { Ok(()) } else { Err(source.elsewhere()) }
+    }
+
+    /// Those of `source`, or all that are told here.
+    fn chosen(&self, source: Option<Source>) -> Vec<Source> {
+        self.sources.iter().copied().filter(|of| source.is_none_or(|source| source == *of)).collect()
     }
 
     /// Letters that `filter` chooses, oldest first, those of ingest before those of workflows; after letter `after`.
@@ -72,7 +93,7 @@ impl Dlq {
     /// on.
     pub(crate) async fn list(&self, filter: &Filter, limit: usize, after: Option<LetterId>) -> anyhow::Result<Listing> {
         let limit = limit.clamp(1, PAGE_LETTERS);
-        let mut scan = Scan::new(self.streams.clone(), filter.source, after, None)?;
+        let mut scan = Scan::new(self.streams.clone(), self.chosen(filter.source), after, None)?;
         let mut listing = Listing::default();
         while let Some(letters) = scan.next().await? {
             let letters = letters.into_iter().filter(|letter| filter.wants_reason(&letter.reason)).collect();
@@ -152,8 +173,8 @@ fn detail(letter: &Letter, mark: &Mark) -> Detail {
 /// Of ingest: how often the message was offered. Of workflows the run knows.
 fn attempts(letter: &Letter, mark: &Mark) -> Option<u32> {
     match letter.id.source {
-        view::Source::Ingest => Some(mark.redrives.saturating_add(1)),
-        view::Source::Workflows => None,
+        Source::Ingest => Some(mark.redrives.saturating_add(1)),
+        Source::Workflows => None,
     }
 }
 

@@ -3,18 +3,20 @@
 //! Its own accept loop, because `axum::serve` waits for ever for a client's headers.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use axum::Router;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{any, get};
+use axum::{Json, Router};
 use hyper::server::conn::http1;
+use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use prometheus::{Encoder, Registry, TextEncoder};
+use serde_json::json;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
@@ -35,15 +37,57 @@ struct Admin {
     readiness: Readiness,
 }
 
-/// Serves the admin port, with `api` besides, until the returned task is aborted.
-pub(crate) fn serve(listener: TcpListener, registry: Registry, readiness: Readiness, api: Router) -> JoinHandle<()> {
-    let router = Router::new()
+/// A served port; closed when dropped.
+#[derive(Debug)]
+pub(crate) struct Server {
+    task: JoinHandle<()>,
+    health: Router,
+    routes: Routes,
+}
+
+/// What is served now.
+#[derive(Clone, Debug)]
+struct Routes {
+    /// Metrics and health, from the first moment; of the API that it is not there yet.
+    first: Router,
+    /// Metrics, health and the API, once there is something behind it.
+    all: Arc<OnceLock<Router>>,
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Server {
+    /// From now on `api` is served, too.
+    pub(crate) fn open(&self, api: Router) {
+        // A process opens its API once.
+        self.routes.all.get_or_init(|| self.health.clone().merge(api));
+    }
+}
+
+impl Routes {
+    fn now(&self) -> &Router {
+        self.all.get().unwrap_or(&self.first)
+    }
+}
+
+/// Serves the admin port, without an API at first.
+pub(crate) fn serve(listener: TcpListener, registry: Registry, readiness: Readiness) -> Server {
+    let health = Router::new()
         .route("/metrics", get(metrics))
         .route("/healthz", get(async || "ok\n"))
         .route("/readyz", get(readyz))
-        .with_state(Admin { registry, readiness })
-        .merge(api);
-    tokio::spawn(accept(listener, router))
+        .with_state(Admin { registry, readiness: readiness.clone() });
+    let not_yet = async move || {
+        let reason = readiness().err().unwrap_or_else(|| "starting".to_owned());
+        (StatusCode::SERVICE_UNAVAILABLE, Json(json!({ "error": format!("not ready: {reason}") })))
+    };
+    let first = health.clone().route("/api/{*path}", any(not_yet));
+    let routes = Routes { first, all: Arc::default() };
+    Server { task: tokio::spawn(accept(listener, routes.clone())), health, routes }
 }
 
 /// Binds `address`, saying which flag chose it if that fails.
@@ -54,16 +98,16 @@ pub(crate) async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
     })
 }
 
-async fn accept(listener: TcpListener, router: Router) {
+async fn accept(listener: TcpListener, routes: Routes) {
     let places = Arc::new(Semaphore::new(CONNECTIONS));
     loop {
         let Ok(place) = places.clone().acquire_owned().await else { return };
         match listener.accept().await {
             Ok((stream, _)) => {
-                let router = router.clone();
+                let routes = routes.clone();
                 tokio::spawn(async move {
                     let _place = place;
-                    connection(stream, router).await;
+                    connection(stream, routes).await;
                 });
             }
             Err(error) => {
@@ -75,10 +119,12 @@ async fn accept(listener: TcpListener, router: Router) {
     }
 }
 
-async fn connection(stream: TcpStream, router: Router) {
+async fn connection(stream: TcpStream, routes: Routes) {
     let mut server = http1::Builder::new();
     server.timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);
-    let serve = server.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+    // Looked up for each request: a client may keep its connection from before the API was there.
+    let answer = service_fn(move |request| TowerToHyperService::new(routes.now().clone()).call(request));
+    let serve = server.serve_connection(TokioIo::new(stream), answer);
     match tokio::time::timeout(CONNECTION_TIMEOUT, serve).await {
         Ok(Ok(())) | Err(_) => {}
         Ok(Err(error)) => tracing::debug!(%error, "HTTP connection ended"),

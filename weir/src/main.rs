@@ -18,12 +18,12 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use crate::cli::{Cli, Command};
+use crate::cli::Cli;
 use crate::config::Config;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    logging::start(matches!(cli.command, Command::Up(_)));
+    logging::start(cli.command.is_service());
     if cfg!(feature = "faults") {
         tracing::warn!("built with faults and planted bugs for chaos/: not for data that anybody needs");
     }

@@ -1,30 +1,51 @@
-//! The one place that names concrete backends: builds the pipeline of a configuration and runs it.
+//! The one place that names concrete backends: builds what a process does, of a configuration, and runs it.
 //!
 //! Stopping goes with the stream: the door first, then the rules, then workflows, then the tables. Each stage
-//! drains what the one before it left, so that on return everything acknowledged is in the table.
+//! drains what the one before it left, so that on return everything acknowledged is in the table. A stage apart only
+//! makes durable what it has read: the others go on.
+//!
+//! In reading order: `role` (what a process does), `partitions` and `beginning` (of what), `backend` (where streams
+//! are), `claims`, `consumers`, `door`, `readiness`, `halt`; `workflows`, `devices` and `bridge` are adapters.
 
+mod backend;
+mod beginning;
+mod bridge;
+mod claims;
 mod consumers;
 mod devices;
+mod door;
+mod halt;
+mod partitions;
+mod readiness;
+mod role;
 mod workflows;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use ingest::{Ingest, IngestConfig, IngestMetrics, IngestState, Intake, StartError};
 use processors::RuleSet;
 use prometheus::Registry;
 use streams::consume;
-use streams::log::{EmbeddedLog, LogConfig, LogMetrics};
 use streams::metrics::ConsumerMetrics;
-use streams::{StreamName, StreamSpec, Streams};
 use telemetry::Clock;
 use tokio::sync::watch;
 
-use self::consumers::Consumers;
+pub(crate) use self::backend::{OpenStreams, open_streams};
+pub(crate) use self::beginning::Beginning;
+pub(crate) use self::partitions::{Assignment, Instance, PartitionList};
+pub(crate) use self::role::{Behind, Role, Tables};
+
+use self::backend::Backend;
+use self::consumers::{Consumers, Groups, Surroundings};
 use self::devices::Connected;
+use self::door::Door;
+use self::halt::{Halt, Halting};
+use self::readiness::Readiness;
+use self::workflows::Reach;
 use crate::api::{self, ApiState};
 use crate::config::Config;
 use crate::dlq::{Dlq, Runs};
@@ -32,28 +53,21 @@ use crate::http;
 use crate::reload::{self, Reload};
 use crate::supervisor::Supervisor;
 
-/// What runs behind the door.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Behind {
-    /// Rules, workflows and tables.
-    Everything,
-    /// Nothing: messages stay in the log. For measurements of the door alone.
-    Nothing,
-    /// Everything, but acknowledgements do not wait for the disk. For measurements of what the sync costs.
-    EverythingUnsynced,
-}
-
-/// A running pipeline.
+/// What a process does, running.
 pub(crate) struct Pipeline {
-    pub(crate) mqtt: SocketAddr,
+    /// Where the endpoint listens, if there is one.
+    pub(crate) mqtt: Option<SocketAddr>,
     pub(crate) http: SocketAddr,
     pub(crate) registry: Registry,
     supervisor: Supervisor,
-    ingest: Ingest,
-    log: Arc<EmbeddedLog>,
+    door: Option<Door>,
+    backend: Backend,
+    /// Of a stage apart.
+    halt: Option<Halt>,
     deadline: Duration,
-    /// Held for what it does while it is there.
+    /// Held for what they do while they are there.
     _reload: Option<Reload>,
+    _server: http::Server,
 }
 
 /// Directory of the table `name` under the data directory of `config`.
@@ -62,86 +76,147 @@ pub(crate) fn table(config: &Config, name: &str) -> PathBuf {
 }
 
 impl Pipeline {
-    /// Starts everything. Ports are bound first, so that a port taken leaves no trace; then all that may be
-    /// damaged is opened, so that what cannot be stored is not accepted. The consumers run last: they have a
-    /// backlog to read, and the door must not wait for it.
+    /// Starts all that `role` says; `None` if `stop` resolves before that is done. The admin port is served from the
+    /// first moment, and says what is waited for: on a cluster another process may have the partitions.
     pub(crate) async fn start(
         config: &Config,
         rules: RuleSet,
-        behind: Behind,
+        role: &Role,
         clock: Arc<dyn Clock>,
-    ) -> anyhow::Result<Self> {
-        let http = http::bind(config.http.listen).await?;
-        let registry = registry()?;
+        stop: impl Future<Output = anyhow::Result<()>>,
+    ) -> anyhow::Result<Option<Self>> {
+        let groups = Groups::of(config, role)?;
+        let listener = http::bind(config.http.listen).await?;
+        let http = listener.local_addr().context("HTTP address")?;
+        let (registry, readiness) = (registry()?, Readiness::new());
+        let server = http::serve(listener, registry.clone(), readiness.asked());
         let data = &config.data.dir;
         std::fs::create_dir_all(data).with_context(|| format!("data directory {}", data.display()))?;
-        let log = open_log(config, behind, &registry, clock.clone())?;
-        let streams: Arc<dyn Streams> = log.clone();
 
-        let (rules, reload) = keep_rules(config, rules, &registry)?;
-        let devices = Connected::default();
-        let consumers = match behind {
-            Behind::Nothing => None,
-            Behind::Everything | Behind::EverythingUnsynced => {
-                let metrics = ConsumerMetrics::register(&registry)?;
-                let context = consume::Context { streams: streams.clone(), clock: clock.clone(), metrics };
-                Some(Consumers::open(config, rules.clone(), context, &registry, devices.clone()).await?)
-            }
+        let mut stop = pin!(stop);
+        let opening = Backend::open(config, role.name, role.sync, &registry, clock.clone());
+        let backend = tokio::select! {
+            backend = opening => backend?,
+            asked = stop.as_mut() => return asked.map(|()| None),
         };
-        let metrics = IngestMetrics::register(&registry)?;
-        let ingest = Ingest::start(ingest_config(config), streams.clone(), clock.clone(), metrics)
-            .await
-            .map_err(|error| door_error(error, config))?;
-        devices.open(ingest.commands());
+        let parts = Parts { config, role, clock, registry, http, server, readiness, backend: backend.clone() };
+        let started = tokio::select! {
+            started = Self::start_on(parts, groups, rules) => started.map(Some),
+            asked = stop => asked.map(|()| None),
+        };
+        if !matches!(started, Ok(Some(_)))
+            && let Err(error) = backend.close().await
+        {
+            tracing::warn!(error = format!("{error:#}"), "streams are not closed, leases end by themselves");
+        }
+        started
+    }
 
-        let workflows = consumers.as_ref().map(|consumers| consumers.workflows.workflows.clone());
-        let runs = workflows.clone().map(|workflows| Arc::new(workflows) as Arc<dyn Runs>);
-        let dlq = Dlq::open(data, streams, ingest.intake(), runs, clock)?;
-        let state = ApiState { workflows: workflows.clone(), dlq, rules, registry: registry.clone() };
+    /// All that may be damaged is opened before the door, so that what cannot be stored is not accepted. The consumers
+    /// run last: they have a backlog to read, and the door must not wait for it.
+    async fn start_on(parts: Parts<'_>, groups: Groups, rules: RuleSet) -> anyhow::Result<Self> {
+        let Parts { config, role, clock, registry, http, server, readiness, backend } = parts;
+        let streams = backend.streams();
+        let (rules, reload) = if role.rules {
+            let (rules, reload) = keep_rules(config, rules, &registry)?;
+            (Some(rules), reload)
+        } else {
+            (None, None)
+        };
+        claims::claim(&streams, groups.claims(streams.as_ref())?, &readiness).await?;
+
+        let devices = Connected::default();
+        let halt = role.apart.then(Halt::default);
+        let read: Arc<dyn streams::Streams> = match &halt {
+            Some(halt) => Arc::new(Halting { inner: streams.clone(), halt: halt.clone() }),
+            None => streams.clone(),
+        };
+        let metrics = ConsumerMetrics::register(&registry)?;
+        let context = consume::Context { streams: read, clock: clock.clone(), metrics };
+        let reach = if role.door { Reach::Here(devices.clone()) } else { Reach::Elsewhere };
+        let around = Surroundings { config, role, rules: rules.clone(), registry: &registry, reach };
+        let consumers = Consumers::open(groups, around, context).await?;
+        let workflows = consumers.workflows();
 
         let mut supervisor = Supervisor::new()?;
-        let http_address = http.local_addr().context("HTTP address")?;
-        let (door, disk) = (ingest.intake(), log.clone());
-        let readiness: http::Readiness = Arc::new(move || ready(&door, &disk));
-        supervisor.keep(http::serve(http, registry.clone(), readiness, api::router(state)));
-        if let Some(consumers) = consumers {
-            consumers.spawn(&mut supervisor);
+        let door = match role.door {
+            true => Some(Door::open(config, streams.clone(), clock.clone(), &registry).await?),
+            false => None,
+        };
+        let commands = door.as_ref().map(|door| door.ingest.commands());
+        if let Some(commands) = &commands {
+            devices.open(commands.clone());
         }
-        if let Some(workflows) = workflows {
-            supervisor.keep(tokio::spawn(devices::tell_arrivals(ingest.commands(), workflows)));
+        let intake = door.as_ref().map(|door| door.ingest.intake());
+        let bridge = door.as_ref().and_then(Door::bridge);
+        let runs = workflows.clone().map(|workflows| Arc::new(workflows) as Arc<dyn Runs>);
+        let dlq = match (&intake, &runs) {
+            (None, None) => None,
+            _ => Some(Dlq::open(&config.data.dir, streams.clone(), intake.clone(), runs, !role.apart, clock)?),
+        };
+        server.open(api::router(ApiState { workflows: workflows.clone(), dlq, rules, registry: registry.clone(), streams }));
+        consumers.spawn(&mut supervisor);
+        if let (Some(commands), Some(workflows)) = (commands, workflows) {
+            supervisor.keep(tokio::spawn(devices::tell_arrivals(commands, workflows)));
         }
-        tracing::info!(mqtt = %ingest.local_addr(), http = %http_address, data = %data.display(), "ready");
+        readiness.running(intake, bridge, backend.clone());
+        let mqtt = door.as_ref().map(|door| door.ingest.local_addr());
+        let (address, data) = (mqtt.map(|mqtt| mqtt.to_string()), config.data.dir.display().to_string());
+        tracing::info!(stage = role.name, mqtt = address, %http, data, "ready");
         let deadline = Duration::from_secs(config.mqtt.stop_deadline_seconds);
-        let mqtt = ingest.local_addr();
-        Ok(Self { mqtt, http: http_address, registry, supervisor, ingest, log, deadline, _reload: reload })
+        Ok(Self { mqtt, http, registry, supervisor, door, backend, halt, deadline, _reload: reload, _server: server })
     }
 
     /// Resolves when a stage has failed, to what failed and why.
     pub(crate) async fn failed(&mut self) -> anyhow::Error {
-        let (mut door, mut disk) = (self.ingest.failed(), self.log.failed());
+        let mut lost = self.backend.failed();
+        let door = async {
+            match &self.door {
+                Some(door) => door.failed().await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
-            reason = set(&mut door) => anyhow::anyhow!("stage ingest failed: {reason}"),
-            reason = set(&mut disk) => anyhow::anyhow!("streams failed: {reason}"),
+            error = door => error,
+            reason = set(&mut lost) => anyhow::anyhow!("streams failed: {reason}"),
             error = self.supervisor.failed() => error,
         }
     }
 
-    /// Stops: accepts no more, and returns when everything acknowledged is in the table.
+    /// Stops: accepts no more, and returns when everything acknowledged is in the table; of a stage apart, when what it
+    /// has read is passed on, and its partitions are free for others.
     pub(crate) async fn stop(self) -> anyhow::Result<()> {
         let deadline = self.deadline;
         let stop = async {
-            self.ingest.stop().await.context("stage ingest")?;
+            if let Some(door) = self.door {
+                door.close().await?;
+            }
+            if let Some(halt) = self.halt {
+                halt.halt();
+            }
             self.supervisor.stop().await?;
-            self.log.close().await.context("streams")
+            self.backend.close().await
         };
         match tokio::time::timeout(deadline, stop).await {
             Ok(stopped) => stopped,
             Err(_) => bail!(
-                "not stopped within {} s: what is acknowledged is in the log, and reaches the table after the next start",
+                "not stopped within {} s: what is acknowledged is in the streams, and reaches the table after the next start",
                 deadline.as_secs()
             ),
         }
     }
+}
+
+/// What a start goes on with once streams are open.
+struct Parts<'a> {
+    config: &'a Config,
+    role: &'a Role,
+    clock: Arc<dyn Clock>,
+    registry: Registry,
+    http: SocketAddr,
+    server: http::Server,
+    readiness: Readiness,
+    backend: Backend,
 }
 
 /// The rules in force, from now on: those of a file are kept up to date, others stay as they are.
@@ -172,86 +247,6 @@ fn registry() -> anyhow::Result<Registry> {
     let process = prometheus::process_collector::ProcessCollector::for_self();
     registry.register(Box::new(process)).context("process metrics")?;
     Ok(registry)
-}
-
-fn open_log(
-    config: &Config,
-    behind: Behind,
-    registry: &Registry,
-    clock: Arc<dyn Clock>,
-) -> anyhow::Result<Arc<EmbeddedLog>> {
-    let settings = &config.streams;
-    let sync = behind != Behind::EverythingUnsynced;
-    if !sync {
-        tracing::warn!(
-            "acknowledging without fdatasync: a power cut loses what was acknowledged, for measurements only"
-        );
-    }
-    let log = LogConfig {
-        dir: config.data.dir.join("log"),
-        segment_bytes: settings.segment_bytes,
-        quota_bytes: settings.quota_bytes,
-        retention_bytes: settings.retention_bytes,
-        retention_age: Duration::from_secs(settings.retention_age_seconds),
-        queue_bytes: settings.queue_bytes,
-        // The largest record is a whole open group in one partition; its size there is an estimate.
-        record_bytes: settings.queue_bytes / 2,
-        sync,
-    };
-    let stream = |name, partitions| StreamSpec { name, partitions };
-    let mut specs = vec![
-        stream(StreamName::readings(), settings.partitions),
-        stream(StreamName::alerts(), settings.partitions),
-        stream(StreamName::dead_letters(), 1),
-        stream(StreamName::workflows(), settings.partitions),
-        stream(StreamName::workflow_dead_letters(), 1),
-    ];
-    specs.extend(config.emit()?.into_iter().map(|name| stream(name, settings.partitions)));
-    let opened = EmbeddedLog::open(log, specs, clock, LogMetrics::register(registry)?).context("streams")?;
-    tracing::info!(recovery = ?opened.recovery(), "log opened");
-    Ok(opened)
-}
-
-fn ingest_config(config: &Config) -> IngestConfig {
-    let mqtt = &config.mqtt;
-    IngestConfig {
-        listen: mqtt.listen,
-        workers: mqtt.workers,
-        topic_template: mqtt.topic_template.clone(),
-        connections: mqtt.max_connections,
-        payload_bytes: mqtt.max_payload_bytes,
-        in_flight: mqtt.max_in_flight_messages,
-        in_flight_bytes: mqtt.max_in_flight_bytes,
-        open_group_bytes: mqtt.open_group_bytes,
-        future: Duration::from_secs(mqtt.max_future_seconds),
-        drain: Duration::from_secs(mqtt.stop_deadline_seconds) / 2,
-        ..IngestConfig::default()
-    }
-}
-
-fn door_error(error: StartError, config: &Config) -> anyhow::Error {
-    let address = config.mqtt.listen;
-    match error {
-        StartError::AddressInUse { .. } | StartError::Listen { .. } => anyhow::Error::new(error).context(format!(
-            "cannot listen on {address} for MQTT (port {}); choose another with --mqtt",
-            address.port()
-        )),
-        other => anyhow::Error::new(other).context("stage ingest"),
-    }
-}
-
-fn ready(door: &Intake, log: &EmbeddedLog) -> Result<(), String> {
-    let full = |used, quota| {
-        Err(format!("acknowledgements stopped: log holds {used} of {quota} bytes, waiting for consumers"))
-    };
-    let status = log.status();
-    match door.state() {
-        IngestState::Full { used, quota } => full(used, quota),
-        IngestState::Stopping => Err("stopping".to_owned()),
-        IngestState::Failed(reason) => Err(reason),
-        IngestState::Accepting if status.full => full(status.used_bytes, status.quota_bytes),
-        IngestState::Accepting => Ok(()),
-    }
 }
 
 #[cfg(test)]

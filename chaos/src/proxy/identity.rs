@@ -7,14 +7,14 @@ use serde_json::Number;
 
 /// What a device numbers its messages by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Identity {
-    pub(super) boot: i64,
-    pub(super) seq: i64,
+pub(crate) struct Identity {
+    pub(crate) boot: i64,
+    pub(crate) seq: i64,
 }
 
 impl Identity {
     /// That of a SenML pack or of a flat JSON object; `None` for anything else.
-    pub(super) fn of(payload: &[u8]) -> Option<Self> {
+    pub(crate) fn of(payload: &[u8]) -> Option<Self> {
         match payload.trim_ascii_start().first()? {
             b'[' => senml(payload),
             _ => {

@@ -9,6 +9,7 @@ use anyhow::Context;
 use super::identity::Identity;
 use super::plan::Fault;
 use crate::clock;
+use crate::latencies::Latencies;
 
 /// Bytes between two writes to the file.
 const BUFFER: usize = 64 * 1024;
@@ -36,6 +37,8 @@ pub(crate) struct Witness {
     pub(crate) stale: u64,
     /// Up to 100 devices that got a stale one.
     pub(crate) stale_devices: BTreeSet<String>,
+    /// From the last byte of a message in the socket of the server to the last one of its PUBACK in that of the device.
+    pub(crate) latencies: Latencies,
     /// Faults done, by [`Fault::name`]; connections reset by [`super::Proxy::cut_all`] as `connection cut`.
     pub(crate) faults: BTreeMap<&'static str, u64>,
 }
@@ -54,15 +57,16 @@ impl Record {
         Ok(Self { witness: Witness::default(), lines })
     }
 
-    /// An acknowledgement is in the socket of the device; in the file with the time since the harness's start.
-    pub(super) fn passed(&mut self, device: &str, identity: Option<Identity>) -> anyhow::Result<()> {
+    /// An acknowledgement is in the socket of the device, of a message that the server had `since` then; in the file
+    /// with the time since the harness's start.
+    pub(super) fn passed(&mut self, device: &str, identity: Option<Identity>, since: u64) -> anyhow::Result<()> {
+        let now = clock::micros();
         self.witness.pubacks += 1;
+        self.witness.latencies.note(now.saturating_sub(since));
         match identity {
             None => self.witness.unidentified += 1,
             Some(Identity { boot, seq }) => {
-                self.lines
-                    .serialize((device, boot, seq, clock::micros()))
-                    .context("write the file of acknowledgements")?;
+                self.lines.serialize((device, boot, seq, now)).context("write the file of acknowledgements")?;
             }
         }
         Ok(())

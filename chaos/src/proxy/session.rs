@@ -6,6 +6,7 @@ use super::identity::Identity;
 use super::packet::{Fields, Packet};
 use super::plan::Way;
 use super::record::Record;
+use crate::clock;
 
 /// Packet types, in the upper half of the first byte.
 const CONNECT: u8 = 1;
@@ -21,8 +22,17 @@ const FAILURE: u8 = 0x80;
 pub(super) enum Mark {
     /// The server has this message, under this packet id.
     Published(u16, Option<Identity>),
-    /// The device has the acknowledgement of this message.
-    Acknowledged(Option<Identity>),
+    /// The device has the acknowledgement of this message, which the server had since then.
+    Acknowledged(Option<Identity>, u64),
+}
+
+/// A message that the server has and did not acknowledge.
+#[derive(Clone, Copy, Debug)]
+struct Open {
+    id: u16,
+    identity: Option<Identity>,
+    /// When its last byte was in the socket, as [`clock::micros`].
+    since: u64,
 }
 
 #[derive(Debug, Default)]
@@ -33,7 +43,7 @@ pub(super) struct Session {
     /// What the server has and did not acknowledge, in order. A packet id may be there twice, if a device sends
     /// a message again before its acknowledgement: the server owes two then. Bounded by what the server takes
     /// off its socket without acknowledging.
-    open: VecDeque<(u16, Option<Identity>)>,
+    open: VecDeque<Open>,
 }
 
 impl Session {
@@ -55,10 +65,10 @@ impl Session {
         match mark {
             Mark::Published(id, identity) => {
                 record.witness.publishes += 1;
-                self.open.push_back((id, identity));
+                self.open.push_back(Open { id, identity, since: clock::micros() });
                 Ok(())
             }
-            Mark::Acknowledged(identity) => record.passed(&self.device, identity),
+            Mark::Acknowledged(identity, since) => record.passed(&self.device, identity, since),
         }
     }
 
@@ -94,18 +104,18 @@ impl Session {
         let mut fields = Fields(body);
         let id = fields.number()?;
         let reason = fields.byte().unwrap_or(0);
-        let Some(place) = self.open.iter().position(|(open, _)| *open == id) else {
+        let Some(place) = self.open.iter().position(|open| open.id == id) else {
             record.stale(&self.device);
             return None;
         };
         if place > 0 {
             record.witness.disordered += 1;
         }
-        let (_, identity) = self.open.remove(place)?;
+        let Open { identity, since, .. } = self.open.remove(place)?;
         if reason >= FAILURE {
             record.witness.rejected += 1;
             return None;
         }
-        Some(Mark::Acknowledged(identity))
+        Some(Mark::Acknowledged(identity, since))
     }
 }

@@ -70,6 +70,7 @@ impl World {
     /// Ends the proxy: what it saw, and the lines of its file behind the header, without their times.
     fn finish(self) -> (Witness, Vec<String>) {
         let witness = self.proxy.finish().unwrap();
+        assert_eq!(witness.latencies.count(), witness.pubacks);
         let text = std::fs::read_to_string(self.directory.path().join("pubacks.csv")).unwrap();
         let mut lines = text.lines().map(str::to_owned);
         assert_eq!(lines.next().as_deref(), Some("device,boot,seq,passed_at"));

@@ -10,6 +10,7 @@ use anyhow::{Context, ensure};
 use crate::clock;
 use crate::fleet::{self, Fleet};
 use crate::judge::Terms;
+use crate::latencies::Latencies;
 use crate::outcome::{Outcome, Verdict};
 use crate::proxy::Proxy;
 use crate::round::{make_empty, write_rules};
@@ -21,7 +22,7 @@ const POINT: &str = "parquet_write";
 /// Nominal load: messages a second, of five readings each.
 pub(super) const RATE: f64 = 5_000.0;
 /// Devices that send it.
-const DEVICES: u32 = 50;
+pub(super) const DEVICES: u32 = 50;
 /// A fifth of one metric of five fires.
 const RULE: (&str, &str) = ("fifth", "metric = 'temperature' AND seq % 5 = 0");
 /// The consumer groups that are held.
@@ -110,6 +111,11 @@ impl Held {
 }
 
 impl Devices {
+    /// How long acknowledgements took so far.
+    pub(super) fn latencies(&self) -> anyhow::Result<Latencies> {
+        Ok(self.proxy.witness()?.latencies)
+    }
+
     /// Ends them, once everything is acknowledged.
     pub(super) fn finish(mut self, weir: &mut Weir) -> anyhow::Result<()> {
         self.fleet.finish(weir)?;

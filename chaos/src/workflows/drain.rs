@@ -28,16 +28,24 @@ const REDRIVES: u32 = 3;
 /// # Errors
 /// If runs do not finish, or dead letters stay.
 pub(crate) fn settle(workflows: &Workflows, binary: &Path, weir: &Weir) -> anyhow::Result<()> {
+    settle_apart(workflows, binary, weir, weir)
+}
+
+/// The same where `rules` and `executor` are processes of their own.
+///
+/// # Errors
+/// As for [`settle`].
+pub(crate) fn settle_apart(workflows: &Workflows, binary: &Path, rules: &Weir, executor: &Weir) -> anyhow::Result<()> {
     workflows.recover();
-    drain(weir)?;
+    drain_apart(rules, executor)?;
     for _ in 0..REDRIVES {
-        if dead(weir).context("weir does not tell of dead letters")? == 0.0 {
+        if dead(executor).context("weir does not tell of dead letters")? == 0.0 {
             return Ok(());
         }
-        redrive(binary, weir)?;
-        drain(weir)?;
+        redrive(binary, executor)?;
+        drain_apart(rules, executor)?;
     }
-    let dead = dead(weir);
+    let dead = dead(executor);
     ensure!(dead == Some(0.0), "{dead:?} runs wait with a dead letter after {REDRIVES} redrives of all");
     Ok(())
 }
@@ -47,9 +55,14 @@ pub(crate) fn settle(workflows: &Workflows, binary: &Path, weir: &Weir) -> anyho
 /// # Errors
 /// If that does not happen.
 pub(crate) fn drain(weir: &Weir) -> anyhow::Result<()> {
+    drain_apart(weir, weir)
+}
+
+fn drain_apart(rules: &Weir, executor: &Weir) -> anyhow::Result<()> {
     let (mut left, mut done_since) = (Vec::new(), None);
     let drained = clock::wait_for(PATIENCE, || {
-        left = GROUPS.iter().map(|group| lag(weir, group)).chain([pending(weir)]).collect();
+        let [first, second] = GROUPS;
+        left = vec![lag(rules, first), lag(executor, second), pending(executor)];
         if !left.iter().all(|left| *left == Some(0.0)) {
             done_since = None;
             return None;

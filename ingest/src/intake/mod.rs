@@ -16,7 +16,7 @@ use telemetry::batch::DeadLetter;
 use telemetry::{Clock, Identity, Rejection, Timestamp, partition};
 use tokio::sync::{Notify, watch};
 
-use crate::admission::{Admission, Admitted};
+use crate::admission::{Admission, Admitted, Routes};
 use crate::live::{self, Audience, LiveReading};
 use crate::metrics::IngestMetrics;
 
@@ -100,6 +100,8 @@ struct Shared {
     failed: watch::Sender<Option<String>>,
     audience: Audience,
     admission: Admission,
+    /// Those of other doors, for what is put back.
+    routes: Mutex<Vec<Arc<Routes>>>,
     partitions: u32,
     clock: Arc<dyn Clock>,
     metrics: IngestMetrics,
@@ -137,6 +139,7 @@ impl Intake {
                 failed: watch::Sender::new(None),
                 audience: Audience::default(),
                 admission,
+                routes: Mutex::default(),
                 partitions,
                 clock,
                 metrics,
@@ -150,8 +153,24 @@ impl Intake {
     /// # Errors
     /// [`Closed`]: the message was not taken.
     pub fn accept(&self, incoming: &Incoming<'_>) -> Result<Receipt, Closed> {
+        self.accept_by(&self.shared.admission, incoming)
+    }
+
+    /// As [`Intake::accept`], by the rules `admission`.
+    ///
+    /// # Errors
+    /// [`Closed`]: the message was not taken.
+    pub fn accept_by(&self, admission: &Admission, incoming: &Incoming<'_>) -> Result<Receipt, Closed> {
         let received_at = self.shared.clock.now();
-        self.shared.take_in(incoming, received_at, received_at)
+        self.shared.take_in(admission, incoming, received_at, received_at)
+    }
+
+    /// Puts a message, whole, into the open group's dead letters, because of `rejection`.
+    ///
+    /// # Errors
+    /// [`Closed`]: the message was not taken.
+    pub fn refuse(&self, incoming: &Incoming<'_>, rejection: &Rejection) -> Result<Receipt, Closed> {
+        self.shared.append_dead_letter(incoming, rejection, self.shared.clock.now())
     }
 
     /// Puts a message that was refused before back into the open group, and waits until that is durable. Its
@@ -170,14 +189,17 @@ impl Intake {
         Ok(receipt)
     }
 
-    /// As [`Intake::put_back`], without waiting for room before or durability after.
+    /// As [`Intake::put_back`], without waiting for room before or durability after. What came through a door with
+    /// rules of its own, by its client id, goes by those again.
     ///
     /// # Errors
     /// [`Closed`]: the message was not taken.
     pub fn accept_again(&self, incoming: &Incoming<'_>, received_at: Timestamp) -> Result<Receipt, Closed> {
         let now = self.shared.clock.now();
         // A clock set back since then does not make it a message from the future.
-        self.shared.take_in(incoming, received_at, now.max(received_at))
+        let routes = self.shared.routes_of(incoming.client_id);
+        let admission = routes.as_ref().and_then(|routes| routes.admission(incoming.topic));
+        self.shared.take_in(admission.unwrap_or(&self.shared.admission), incoming, received_at, now.max(received_at))
     }
 
     /// Whether the open group is below its bound.
@@ -255,6 +277,18 @@ impl Intake {
         self.shared.fail(why);
     }
 
+    /// What came in by `routes` and was refused is put back by them, too.
+    pub(crate) fn add_routes(&self, routes: Arc<Routes>) {
+        let mut all = self.shared.routes.lock().unwrap_or_else(PoisonError::into_inner);
+        all.retain(|other| other.client_id != routes.client_id);
+        all.push(routes);
+    }
+
+    /// The last durable group, as it changes.
+    pub(crate) fn durable_changes(&self) -> watch::Receiver<u64> {
+        self.shared.durable_changes.subscribe()
+    }
+
     pub(crate) fn add_bell(&self, bell: Arc<Bell>) {
         self.shared.bells.lock().unwrap_or_else(PoisonError::into_inner).push(bell);
     }
@@ -277,8 +311,19 @@ impl Intake {
 }
 
 impl Shared {
-    fn take_in(&self, incoming: &Incoming<'_>, received_at: Timestamp, now: Timestamp) -> Result<Receipt, Closed> {
-        match self.admission.admit(incoming.topic, incoming.payload, incoming.identity, received_at, now) {
+    fn routes_of(&self, client_id: &str) -> Option<Arc<Routes>> {
+        let all = self.routes.lock().unwrap_or_else(PoisonError::into_inner);
+        all.iter().find(|routes| *routes.client_id == *client_id).cloned()
+    }
+
+    fn take_in(
+        &self,
+        admission: &Admission,
+        incoming: &Incoming<'_>,
+        received_at: Timestamp,
+        now: Timestamp,
+    ) -> Result<Receipt, Closed> {
+        match admission.admit(incoming.topic, incoming.payload, incoming.identity, received_at, now) {
             Ok(admitted) => self.append(&admitted, incoming.payload.len(), received_at),
             Err(rejection) => self.append_dead_letter(incoming, &rejection, received_at),
         }

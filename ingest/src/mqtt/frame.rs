@@ -35,7 +35,7 @@ impl Frame {
 
 /// Why no packet can be split off any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum FrameError {
+pub(crate) enum FrameError {
     /// The length field is longer than four bytes.
     #[error("malformed packet length")]
     Malformed,
@@ -64,7 +64,7 @@ impl Decoder for Frames {
 }
 
 /// A variable-length integer at the start of `bytes`, and how many bytes it takes; `None` if more is needed.
-pub(super) fn variable_length(bytes: &[u8]) -> Result<Option<(usize, usize)>, FrameError> {
+pub(crate) fn variable_length(bytes: &[u8]) -> Result<Option<(usize, usize)>, FrameError> {
     let mut value = 0;
     for (index, &byte) in bytes.iter().take(4).enumerate() {
         value |= usize::from(byte & 0x7F) << (7 * index);

@@ -28,14 +28,14 @@
 mod clients;
 mod connection;
 mod errand;
-mod frame;
+pub(crate) mod frame;
 mod handshake;
 mod limits;
 mod mailbox;
 mod outgoing;
 mod owed;
 mod packet;
-mod publish;
+pub(crate) mod publish;
 mod requests;
 mod server;
 mod subscriptions;
@@ -50,7 +50,7 @@ pub(crate) use switchboard::Switchboard;
 
 /// Version of the protocol, as a connection speaks it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Version {
+pub(crate) enum Version {
     /// 3.1.1
     V3,
     /// 5

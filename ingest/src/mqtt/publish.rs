@@ -9,19 +9,21 @@ use super::frame::variable_length;
 
 /// A PUBLISH as a client sent it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Publish<'a> {
-    pub(super) delivery: Delivery,
+pub(crate) struct Publish<'a> {
+    pub(crate) delivery: Delivery,
     /// Empty if the topic is given by the alias.
-    pub(super) topic: &'a str,
-    pub(super) alias: Option<u16>,
+    pub(crate) topic: &'a str,
+    pub(crate) alias: Option<u16>,
+    /// It has a subscription identifier, which only a server sends.
+    pub(crate) identified: bool,
     /// User properties `boot` and `seq`, if both are there and are numbers.
-    pub(super) identity: Option<Identity>,
-    pub(super) payload: &'a [u8],
+    pub(crate) identity: Option<Identity>,
+    pub(crate) payload: &'a [u8],
 }
 
 /// What the sender waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Delivery {
+pub(crate) enum Delivery {
     /// QoS 0: nothing.
     Forget,
     /// QoS 1: PUBACK with this packet id.
@@ -32,10 +34,10 @@ pub(super) enum Delivery {
 
 /// The bytes are no PUBLISH.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Malformed;
+pub(crate) struct Malformed;
 
 /// Reads the body of a PUBLISH whose first byte is `first`.
-pub(super) fn parse(version: Version, first: u8, body: &[u8]) -> Result<Publish<'_>, Malformed> {
+pub(crate) fn parse(version: Version, first: u8, body: &[u8]) -> Result<Publish<'_>, Malformed> {
     let mut rest = Reader(body);
     let topic = rest.text()?;
     let delivery = match (first >> 1) & 0b11 {
@@ -44,7 +46,7 @@ pub(super) fn parse(version: Version, first: u8, body: &[u8]) -> Result<Publish<
         2 => Delivery::ExactlyOnce(rest.packet_id()?),
         _ => return Err(Malformed),
     };
-    let mut publish = Publish { delivery, topic, alias: None, identity: None, payload: &[] };
+    let mut publish = Publish { delivery, topic, alias: None, identified: false, identity: None, payload: &[] };
     if version == Version::V5 {
         let length = rest.variable_length()?;
         properties(Reader(rest.bytes(length)?), &mut publish)?;
@@ -66,6 +68,10 @@ fn properties(mut rest: Reader<'_>, publish: &mut Publish<'_>) -> Result<(), Mal
             0x03 | 0x08 => skip(rest.text()?.as_bytes()),
             // Correlation data.
             0x09 => skip(rest.binary()?),
+            0x0B => {
+                rest.variable_length()?;
+                publish.identified = true;
+            }
             0x23 => match rest.number()? {
                 0 => return Err(Malformed),
                 alias => publish.alias = Some(alias),
@@ -75,7 +81,7 @@ fn properties(mut rest: Reader<'_>, publish: &mut Publish<'_>) -> Result<(), Mal
                 ("seq", value) => seq = value.parse().ok(),
                 _ => {}
             },
-            // A subscription identifier is for the other direction; the rest is not for PUBLISH.
+            // The rest is not for PUBLISH.
             _ => return Err(Malformed),
         }
     }
@@ -166,6 +172,15 @@ mod tests {
         assert_eq!(parse(Version::V3, 0x36, b"\x00\x01a\x00\x01"), Err(Malformed), "QoS 3");
         assert_eq!(parse(Version::V5, 0x30, b"\x00\x01a\x05\x23\x00"), Err(Malformed), "property length");
         assert_eq!(parse(Version::V5, 0x30, b"\x00\x01a\x03\x23\x00\x00"), Err(Malformed), "alias 0");
+    }
+
+    #[test]
+    fn subscription_identifiers_are_seen_and_passed_over() {
+        let body = b"\x00\x01a\x06\x0B\x01\x0B\xFF\x01\x01\x01{}";
+        let publish = parse(Version::V5, 0x30, b"\x00\x01a\x07\x0B\x01\x0B\xFF\x01\x01\x01{}").unwrap();
+        assert!(publish.identified);
+        assert_eq!(publish.payload, b"{}");
+        assert_eq!(parse(Version::V5, 0x30, body), Err(Malformed), "a property cut by the length of all");
     }
 
     #[test]

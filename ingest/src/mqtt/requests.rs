@@ -19,6 +19,9 @@ impl Connection {
         if frame.kind() == PUBLISH {
             let publish = publish::parse(self.version, frame.first, frame.body())
                 .map_err(|Malformed| Ending::Closed(Code::MalformedPacket))?;
+            if publish.identified {
+                return Err(Ending::Closed(Code::MalformedPacket));
+            }
             return self.receive(&publish);
         }
         match packet::request(self.version, frame).ok_or(Ending::Closed(Code::MalformedPacket))? {

@@ -107,7 +107,7 @@ impl Door {
     }
 }
 
-fn rows_of(batch: &RecordBatch) -> Vec<Row> {
+pub(crate) fn rows_of(batch: &RecordBatch) -> Vec<Row> {
     let numbers = |column: usize, row: usize| {
         let column = batch.column(column).as_primitive::<Int64Type>();
         column.is_valid(row).then(|| column.value(row))
@@ -124,7 +124,7 @@ fn rows_of(batch: &RecordBatch) -> Vec<Row> {
         .collect()
 }
 
-fn letters_of(batch: &RecordBatch) -> Vec<Letter> {
+pub(crate) fn letters_of(batch: &RecordBatch) -> Vec<Letter> {
     let text = |column: usize, row: usize| batch.column(column).as_string::<i32>().value(row).to_owned();
     let number = |column: usize, row: usize| {
         let column = batch.column(column).as_primitive::<Int64Type>();

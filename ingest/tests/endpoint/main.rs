@@ -9,6 +9,8 @@
 )]
 
 mod bounds;
+#[path = "../bridge/mod.rs"]
+mod bridge;
 mod commands;
 mod door;
 mod gate;

@@ -7,6 +7,9 @@ use super::limits;
 /// Settings of the executor. Defaults are those of [`WorkflowsConfig::default`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WorkflowsConfig {
+    /// The partitions of the stream `workflows` whose runs are for this executor; `None` for all. The outbox remembers
+    /// them. Default all.
+    pub partitions: Option<Vec<u32>>,
     /// Most attempts at one target at the same time, at least 1. Default 16.
     pub concurrency: usize,
     /// Most steps of one target that wait in memory, at least 1; those beyond wait in the store. Default 65,536.
@@ -33,6 +36,7 @@ pub struct WorkflowsConfig {
 impl Default for WorkflowsConfig {
     fn default() -> Self {
         Self {
+            partitions: None,
             concurrency: limits::CONCURRENCY,
             window: limits::WINDOW,
             breaker_failures: 5,

@@ -31,7 +31,7 @@ use super::handle::{Admission, Request, WorkflowsError};
 use super::lane::Lane;
 use super::limits;
 use super::metrics::{TargetMetrics, WorkflowsMetrics};
-use super::recovery::{Found, Held, Spot};
+use super::recovery::{Found, Held, Keeper, Spot};
 use super::run::{Place, Run};
 use super::store::{Begin, Store, StoreError};
 use super::target::{Target, Targets};
@@ -45,6 +45,7 @@ pub(super) struct Given {
     pub(super) metrics: WorkflowsMetrics,
     pub(super) targets: Arc<dyn Targets>,
     pub(super) store: Arc<Store>,
+    pub(super) keeper: Keeper,
 }
 
 /// The owner.
@@ -233,7 +234,7 @@ impl Desk {
         let positions = self.held.take_positions();
         if !positions.is_empty() {
             self.passing = true;
-            let pass = super::recovery::pass(self.given.streams.clone(), positions);
+            let pass = super::recovery::pass(self.given.streams.clone(), self.given.keeper.clone(), positions);
             self.tasks.spawn(async move { Event::Passed(pass.await) });
         }
     }

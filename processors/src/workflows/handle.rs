@@ -8,6 +8,7 @@ use super::backlog::firing_of;
 use super::limits;
 use super::recovery::RecoveryError;
 use super::run::{Run, RunState, key_of};
+use super::share::Share;
 use super::store::{Store, StoreError};
 use super::view::{Changed, RunDetail, RunFilter, RunPage};
 use crate::firing::Firing;
@@ -24,6 +25,25 @@ pub enum WorkflowsError {
     /// The streams failed. The process must restart.
     #[error("workflows: {0}")]
     Streams(String),
+    /// The partitions cannot be those of an executor.
+    #[error("workflows: {0}")]
+    Partitions(String),
+    /// The outbox is of other partitions. A person must decide.
+    #[error(
+        "outbox {path} is of partitions {has}, and those asked for are {asked}: give it its own, or take another data \
+         directory, where all firings that are retained are done again under the same keys"
+    )]
+    OtherPartitions {
+        /// The file.
+        path: String,
+        /// What it has.
+        has: String,
+        /// What this process was given.
+        asked: String,
+    },
+    /// A firing is for the executor of another partition.
+    #[error("device `{0}` is not in the partitions of this process: ask the one that has it")]
+    Elsewhere(String),
     /// The executor is not running (any more).
     #[error("workflows are stopped")]
     Stopped,
@@ -38,6 +58,7 @@ pub struct Workflows {
     pub(super) admissions: mpsc::Sender<Admission>,
     pub(super) requests: mpsc::Sender<Request>,
     pub(super) store: Arc<Store>,
+    pub(super) share: Arc<Share>,
 }
 
 /// Firings to take.
@@ -80,9 +101,13 @@ impl Workflows {
     /// it returns. Idempotent. It becomes a dead letter again if still too many runs are open.
     ///
     /// # Errors
-    /// If the payload is none, or [`WorkflowsError::Stopped`].
+    /// If the payload is none, [`WorkflowsError::Elsewhere`], or [`WorkflowsError::Stopped`].
     pub async fn admit_letter(&self, payload: &[u8]) -> Result<(), WorkflowsError> {
-        self.take(vec![firing_of(payload)?], true).await?;
+        let firing = firing_of(payload)?;
+        if !self.share.has(&firing.device_id) {
+            return Err(WorkflowsError::Elsewhere(firing.device_id));
+        }
+        self.take(vec![firing], true).await?;
         self.flush().await
     }
 
@@ -115,6 +140,12 @@ impl Workflows {
         let key = key_of(id);
         let run = self.read(move |store| find(store, key)).await?;
         Ok(run.filter(|run| run.firing.run_id == id).map(|run| RunDetail::from(&run)))
+    }
+
+    /// Whether other executors may have other partitions, and so runs that this one does not know.
+    #[must_use]
+    pub fn is_shared(&self) -> bool {
+        !self.share.is_whole()
     }
 
     /// Cancels a run: no further step starts. An attempt under way is not broken off.

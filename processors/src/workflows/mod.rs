@@ -5,7 +5,7 @@
 //! fail alone: each has its own queue, limit, timeouts and circuit breaker.
 //!
 //! In reading order: [`target`] (what a step is done at), [`run`] (a run and its state), [`config`] and [`limits`],
-//! `lane` (the queue of a target) with [`breaker`] and `retry`, `store` (the outbox file), `append` (events and dead
+//! `share` (the partitions of an executor), `lane` (the queue of a target) with [`breaker`] and `retry`, `store` (the outbox file), `append` (events and dead
 //! letters) with [`recovery`] (exactly once) and `backlog` (firings that are not run), `desk` (the one owner), [`handle`]
 //! (the way to it), [`effect`] (the consumer), [`executor`] (starting), [`view`] and [`metrics`]. Targets: [`body`],
 //! [`places`], [`secret`], [`address`], [`webhook`], [`broker`], [`devices`], [`log`], and `email` with its feature;
@@ -36,6 +36,7 @@ pub mod recovery;
 mod retry;
 pub mod run;
 pub mod secret;
+mod share;
 mod store;
 pub mod target;
 pub mod view;
@@ -45,7 +46,7 @@ pub use backlog::firing_of;
 pub use breaker::BreakerState;
 pub use config::WorkflowsConfig;
 pub use effect::WorkflowsEffect;
-pub use executor::{Executor, GROUP, Started};
+pub use executor::{Executor, GROUP, Started, claims};
 pub use handle::{Workflows, WorkflowsError};
 pub use metrics::WorkflowsMetrics;
 pub use recovery::EMIT_GROUP;

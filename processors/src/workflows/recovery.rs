@@ -2,12 +2,14 @@
 //!
 //! A row that was appended and whose step is not yet durably done is *in doubt*: after a crash the step would be done
 //! again. The group [`EMIT_GROUP`] stands, in each partition, at the first row in doubt, so a start reads the streams
-//! from there and takes every step whose key it finds as done.
+//! from there and takes every step whose key it finds as done. Rows of other executors are found as well, among the dead
+//! letters; nobody asks for their keys, and they are let go once the backlog of firings is read.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use arrow::array::AsArray;
+use bytes::Bytes;
 use streams::faults::{Point, Tooth, point, tooth};
 use streams::{Error, GroupName, Partition, Position, Record, StreamName, Streams};
 use telemetry::ipc::Decoder;
@@ -15,6 +17,7 @@ use telemetry::schema::{self, event};
 
 use super::limits;
 use super::run::{RunState, StepState, key_of};
+use super::share::Share;
 use super::store::{Store, StoreError};
 
 /// The group that reads the streams of events and the dead letters of workflows.
@@ -90,48 +93,75 @@ impl Held {
         }
     }
 
-    /// Positions that moved since they were last taken.
-    pub(super) fn take_positions(&mut self) -> Vec<(Partition, Position)> {
+    /// Offsets that moved since they were last taken.
+    pub(super) fn take_positions(&mut self) -> Vec<(Partition, u64)> {
         let mut positions = Vec::new();
         for (partition, mark) in &mut self.marks {
             let at = mark.doubts.keys().next().copied().unwrap_or(mark.end);
             if mark.committed != Some(at) {
                 mark.committed = Some(at);
-                positions.push((partition.clone(), Position { offset: at, state: bytes::Bytes::new() }));
+                positions.push((partition.clone(), at));
             }
         }
         positions
     }
 }
 
-/// Commits positions of the group.
-pub(super) async fn pass(streams: Arc<dyn Streams>, positions: Vec<(Partition, Position)>) -> Result<(), Error> {
-    point(Point::EventsPassed);
-    streams.commit(&GroupName::from(EMIT_GROUP), positions).await
+/// Under which names positions are kept, and of which outbox they are.
+#[derive(Clone, Debug)]
+pub(super) struct Keeper {
+    share: Share,
+    outbox: Bytes,
 }
 
-/// Reads every stream that workflows append to, from the position of the group on; `all` of what is retained where
-/// the store begins empty. Registers the group.
+impl Keeper {
+    pub(super) fn new(share: Share, outbox: &str) -> Self {
+        Self { share, outbox: Bytes::copy_from_slice(outbox.as_bytes()) }
+    }
+
+    /// Whether what lies before `position` is not in doubt for this outbox. One that another outbox committed says
+    /// nothing of it: both had this partition, one after the other. An older version of Weir named none.
+    fn trusts(&self, position: &Position) -> bool {
+        position.state.is_empty() || position.state == self.outbox
+    }
+}
+
+/// Commits positions of the groups.
+pub(super) async fn pass(
+    streams: Arc<dyn Streams>,
+    keeper: Keeper,
+    positions: Vec<(Partition, u64)>,
+) -> Result<(), Error> {
+    point(Point::EventsPassed);
+    let mut groups: BTreeMap<GroupName, Vec<(Partition, Position)>> = BTreeMap::new();
+    for (partition, offset) in positions {
+        let group = keeper.share.group(&partition.stream);
+        groups.entry(group).or_default().push((partition, Position { offset, state: keeper.outbox.clone() }));
+    }
+    for (group, positions) in groups {
+        streams.commit(&group, positions).await?;
+    }
+    Ok(())
+}
+
+/// Reads every partition that runs of the share append to, from the position of the group on; `all` of what is retained
+/// where the store begins empty. Registers the groups.
 pub(super) async fn recover(
     streams: &Arc<dyn Streams>,
     store: &Arc<Store>,
+    keeper: &Keeper,
     all: bool,
 ) -> Result<(Found, Held), RecoveryError> {
     let (mut found, mut held) = (Found::default(), Held::default());
-    for spec in streams.specs() {
-        if spec.name.is_reserved() && spec.name != StreamName::workflow_dead_letters() {
-            continue;
-        }
-        for index in 0..spec.partitions {
-            let partition = Partition::new(spec.name.clone(), index);
-            let bounds = streams.bounds(&partition)?;
-            let position = streams.position(&GroupName::from(EMIT_GROUP), &partition).await?;
-            let from = position.filter(|_| !all).map_or(bounds.start, |position| position.offset.max(bounds.start));
-            let from = if tooth(Tooth::EmitRecoverySkipped) { bounds.end } else { from };
-            look_through(streams, store, &partition, from..bounds.end, &mut found, &mut held).await?;
-        }
+    for partition in keeper.share.appended(streams.as_ref()) {
+        let bounds = streams.bounds(&partition)?;
+        let position = streams.position(&keeper.share.group(&partition.stream), &partition).await?;
+        let position = position.filter(|position| !all && keeper.trusts(position));
+        let from = position.map_or(bounds.start, |position| position.offset.max(bounds.start));
+        let from = if tooth(Tooth::EmitRecoverySkipped) { bounds.end } else { from };
+        look_through(streams, store, &partition, from..bounds.end, &mut found, &mut held).await?;
     }
-    pass(streams.clone(), held.take_positions()).await?;
+    pass(streams.clone(), keeper.clone(), held.take_positions()).await?;
     Ok((found, held))
 }
 

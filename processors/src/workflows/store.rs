@@ -7,6 +7,7 @@
 //! dead   (time, number)   -> key                  runs that wait with a dead letter
 //! ended  (time, number)   -> key                  runs that ended, and firings that became dead letters whole
 //! seen   key              -> (number, is a run)   every key, as long as its run is kept
+//! owner  partitions, name                         whose runs these are
 //! ```
 //!
 //! After a failed write or sync nothing that redb shows can be believed, so every error ends the process; the next
@@ -14,6 +15,7 @@
 
 mod file;
 mod list;
+mod owner;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -22,6 +24,8 @@ use redb::{Database, Durability, ReadableDatabase, ReadableTable, ReadableTableM
 
 use super::limits;
 use super::run::{Place, Plans, Record, Run};
+
+pub(super) use self::owner::Owner;
 
 const RUNS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("runs");
 const PLANS: TableDefinition<'_, u128, &str> = TableDefinition::new("plans");

@@ -7,6 +7,7 @@ mod limits;
 pub(super) mod plans;
 mod property;
 mod script;
+mod shares;
 mod speed;
 mod steps;
 mod targets;

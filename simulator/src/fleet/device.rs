@@ -11,8 +11,9 @@ use crate::lines;
 use crate::payload;
 use crate::publisher::Source;
 use crate::sent::{Origin, Reading};
+use crate::surge::Surge;
 
-/// When a device measures: every `interval`, first at `phase` after the start.
+/// When a device measures: every `interval`, first at `phase` after the start, more often in a surge.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Schedule {
     /// The start on the monotonic clock.
@@ -21,6 +22,7 @@ pub(super) struct Schedule {
     pub(super) start_time: Timestamp,
     pub(super) phase: Duration,
     pub(super) interval: Duration,
+    pub(super) surge: Option<Surge>,
 }
 
 impl Schedule {
@@ -29,7 +31,8 @@ impl Schedule {
     fn offset(&self, number: u64) -> Duration {
         // Multiplied, not added up: no error grows. An interval of decades saturates.
         let seconds = self.interval.as_secs_f64() * number as f64;
-        self.phase.saturating_add(Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX))
+        let steady = self.phase.saturating_add(Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX));
+        self.surge.map_or(steady, |surge| surge.bend(steady))
     }
 }
 

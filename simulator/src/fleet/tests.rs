@@ -80,6 +80,28 @@ fn devices_take_turns_at_the_rate_of_the_fleet() {
     assert_eq!(in_first_five_seconds, 500);
 }
 
+#[test]
+fn a_surge_makes_the_same_messages_at_other_moments() {
+    let surge = Some("4x@10s+5s".parse().unwrap());
+    let config = FleetConfig { devices: 50, rate: 100.0, surge, ..FleetConfig::default() };
+    let due = |config: &FleetConfig| {
+        let mut due = Vec::new();
+        for (_, mut source) in fleet(config, START, Duration::ZERO, 17).unwrap() {
+            while source.due().unwrap() < Duration::from_secs(30) {
+                due.push(source.due().unwrap());
+                source.write(1, &mut String::new(), None);
+            }
+        }
+        due
+    };
+    let moments = due(&config);
+    assert_eq!(moments, due(&config));
+    let between = |from, to| moments.iter().filter(|due| (from..to).contains(&due.as_secs())).count();
+    // 5 s of 100 a second, 20 s of 250 on the average, 5 s of 100.
+    assert_eq!((between(0, 5), between(25, 30)), (500, 500));
+    assert_eq!(between(5, 25), 5_000);
+}
+
 #[tokio::test]
 async fn every_message_is_decoded_acknowledged_and_in_the_ledger() {
     let folder = TempDir::new().unwrap();

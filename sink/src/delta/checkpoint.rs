@@ -48,12 +48,22 @@ pub(crate) fn write(log: &Path, snapshot: Snapshot, staged: &Path) -> Result<(),
     }
     point(Point::CheckpointNamed);
     durable::sync_dir(log)?;
+    // Another writer may have been faster with a later one, while this process stood still.
+    if pointed(log).is_some_and(|newer| newer > version && self::path(log, newer).exists()) {
+        return Ok(());
+    }
     let pointer = serde_json::json!({ "version": version, "size": actions.len() });
     durable::write_new(staged, pointer.to_string().as_bytes())?;
     // Replacing is meant here: the pointer is a hint, and the old one stays valid until then.
     fs::rename(staged, log.join(LAST_CHECKPOINT))
         .map_err(SinkError::io("cannot replace", &log.join(LAST_CHECKPOINT)))?;
     durable::sync_dir(log)
+}
+
+/// Version that the pointer names; `None` if there is none, or nothing in it: it is a hint.
+fn pointed(log: &Path) -> Option<u64> {
+    let pointer: serde_json::Value = serde_json::from_slice(&fs::read(log.join(LAST_CHECKPOINT)).ok()?).ok()?;
+    pointer.get("version")?.as_u64()
 }
 
 /// The actions of the checkpoint at `path`, of any writer of classic checkpoints.

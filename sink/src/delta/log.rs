@@ -34,13 +34,18 @@ pub(crate) fn commit_path(log: &Path, version: u64) -> PathBuf {
     log.join(format!("{version:020}.json"))
 }
 
-/// Writes commit `version`, durably and only if nobody did: staged and synced under another name outside
-/// the table, then given its name in one step.
+/// Writes commit `version`, durably and only if nobody did.
 ///
 /// # Errors
-/// [`SinkError::Conflict`] if the version exists. After any other error it may or may not exist.
+/// As [`stage_commit`] and [`name_commit`].
 pub(crate) fn write_commit(log: &Path, version: u64, actions: &[Action], staged: &Path) -> Result<(), SinkError> {
-    let path = commit_path(log, version);
+    stage_commit(actions, staged)?;
+    name_commit(log, version, staged)
+}
+
+/// Writes `actions` to the new file `staged`, outside the table, and syncs it. It does not say which version it
+/// will be.
+pub(crate) fn stage_commit(actions: &[Action], staged: &Path) -> Result<(), SinkError> {
     let mut lines = Vec::new();
     for action in actions {
         serde_json::to_writer(&mut lines, action)
@@ -49,6 +54,16 @@ pub(crate) fn write_commit(log: &Path, version: u64, actions: &[Action], staged:
     }
     durable::write_new(staged, &lines)?;
     point(Point::DeltaStaged);
+    Ok(())
+}
+
+/// Makes the staged commit version `version`, durably, in one step, and only if nobody did.
+///
+/// # Errors
+/// [`SinkError::Conflict`] if the version exists: `staged` is still there, for another. After any other error the
+/// version may or may not exist.
+pub(crate) fn name_commit(log: &Path, version: u64, staged: &Path) -> Result<(), SinkError> {
+    let path = commit_path(log, version);
     durable::publish(staged, &path).map_err(|source| match source.kind() {
         io::ErrorKind::AlreadyExists => SinkError::Conflict { path: path.clone() },
         _ => SinkError::io("cannot publish", &path)(source),
@@ -61,14 +76,30 @@ pub(crate) fn write_commit(log: &Path, version: u64, actions: &[Action], staged:
     Ok(())
 }
 
+/// The actions of commit `version`; `None` if it does not exist.
+pub(crate) fn read_if_there(log: &Path, version: u64) -> Result<Option<Vec<Action>>, SinkError> {
+    let path = commit_path(log, version);
+    match fs::symlink_metadata(&path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(SinkError::io("cannot stat", &path)(error)),
+        Ok(_) => read_commit(&path).map(Some),
+    }
+}
+
 impl Snapshot {
-    /// Reads the newest checkpoint and all commits behind it; `None` if there is no commit.
+    /// Reads the newest checkpoint and all commits behind it; `None` if there is no commit. Others may commit
+    /// meanwhile: then it is as of one of their commits.
     ///
     /// # Errors
     /// [`SinkError::Damaged`] if a commit is missing or cannot be read, [`SinkError::Incompatible`] if the
     /// table needs a newer protocol.
     pub(crate) fn read(log: &Path) -> Result<Option<Self>, SinkError> {
-        let Some(listing) = Listing::of(log)? else { return Ok(None) };
+        Self::read_up_to(log, u64::MAX)
+    }
+
+    /// As [`Snapshot::read`], without the commits after `limit`.
+    pub(crate) fn read_up_to(log: &Path, limit: u64) -> Result<Option<Self>, SinkError> {
+        let Some(listing) = Listing::of(log, limit)? else { return Ok(None) };
         let mut snapshot = Self::default();
         let mut next = 0;
         if let Some(version) = listing.checkpoint {
@@ -86,6 +117,23 @@ impl Snapshot {
         }
         snapshot.check_protocol(log)?;
         Ok(Some(snapshot))
+    }
+
+    /// Reads on to the last commit there is.
+    ///
+    /// # Errors
+    /// As [`Snapshot::read`].
+    pub(crate) fn catch_up(&mut self, log: &Path) -> Result<(), SinkError> {
+        while let Some(actions) = read_if_there(log, self.version + 1)? {
+            self.advance(actions);
+        }
+        self.check_protocol(log)
+    }
+
+    /// Takes in `actions`, which are the next commit.
+    pub(crate) fn advance(&mut self, actions: Vec<Action>) {
+        actions.into_iter().for_each(|action| self.apply(action));
+        self.version += 1;
     }
 
     fn apply(&mut self, action: Action) {
@@ -111,19 +159,7 @@ impl Snapshot {
     fn check_protocol(&self, log: &Path) -> Result<(), SinkError> {
         match &self.protocol {
             None => Err(SinkError::damaged(log, "no commit names the protocol")),
-            Some(Protocol { min_reader_version: reader, min_writer_version: writer })
-                if *reader > PROTOCOL.0 || *writer > PROTOCOL.1 =>
-            {
-                Err(SinkError::incompatible(
-                    log,
-                    format!(
-                        "the table needs reader version {reader} and writer version {writer} of the delta protocol, \
-                         expected at most {} and {}",
-                        PROTOCOL.0, PROTOCOL.1
-                    ),
-                ))
-            }
-            Some(_) => Ok(()),
+            Some(protocol) => protocol.check(log),
         }
     }
 
@@ -136,6 +172,27 @@ impl Snapshot {
         actions.extend(self.removed.into_values().map(Action::from));
         actions.extend(self.files.into_values().map(Action::from));
         actions
+    }
+}
+
+impl Protocol {
+    /// Whether this code may read and write the table whose log is `log`.
+    ///
+    /// # Errors
+    /// [`SinkError::Incompatible`].
+    pub(crate) fn check(&self, log: &Path) -> Result<(), SinkError> {
+        let Self { min_reader_version: reader, min_writer_version: writer } = self;
+        if *reader <= PROTOCOL.0 && *writer <= PROTOCOL.1 {
+            return Ok(());
+        }
+        Err(SinkError::incompatible(
+            log,
+            format!(
+                "the table needs reader version {reader} and writer version {writer} of the delta protocol, expected \
+                 at most {} and {}",
+                PROTOCOL.0, PROTOCOL.1
+            ),
+        ))
     }
 }
 
@@ -169,7 +226,9 @@ struct Listing {
 }
 
 impl Listing {
-    fn of(log: &Path) -> Result<Option<Self>, SinkError> {
+    /// What it has of versions up to `limit`.
+    fn of(log: &Path, limit: u64) -> Result<Option<Self>, SinkError> {
+        let up_to_limit = |version: &u64| *version <= limit;
         let (mut checkpoint, mut last) = (None, None);
         let entries = match fs::read_dir(log) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -178,8 +237,8 @@ impl Listing {
         for entry in entries {
             let name = entry.map_err(SinkError::io("cannot list", log))?.file_name();
             let Some(name) = name.to_str() else { continue };
-            checkpoint = checkpoint.max(version_of(name, ".checkpoint.parquet"));
-            last = last.max(version_of(name, ".json"));
+            checkpoint = checkpoint.max(version_of(name, ".checkpoint.parquet").filter(up_to_limit));
+            last = last.max(version_of(name, ".json").filter(up_to_limit));
         }
         Ok((checkpoint.is_some() || last.is_some()).then_some(Self { checkpoint, last }))
     }

@@ -11,6 +11,7 @@
 //! checkpoints are never deleted. Why not a library: docs/adr/0006.
 
 pub(crate) mod action;
+pub(crate) mod application;
 pub(crate) mod checkpoint;
 pub(crate) mod log;
 pub(crate) mod schema;

@@ -7,8 +7,7 @@ use std::sync::Arc;
 use streams::consume::{Effect, Passed};
 use telemetry::Clock;
 
-use super::support::{Fixture, HOUR, PARTITIONS, Row, START, apply, batch, logged, passed, row, seqs};
-use crate::buffer::PartitionRows;
+use super::support::{ALL, Fixture, HOUR, Row, START, apply, batch, logged, partition_rows, passed, row, seqs};
 use crate::commit::Committer;
 use crate::{TableSpec, delta, recovery};
 
@@ -31,15 +30,9 @@ pub(crate) type Applied = BTreeMap<u32, Vec<(u64, Vec<Row>)>>;
 pub(crate) fn die_committing(fixture: &Fixture, applied: &Applied, passed: &[Passed], death: Death) {
     let clock: Arc<dyn Clock> = fixture.clock.clone();
     let mut committer: Committer =
-        recovery::open(&fixture.config, TableSpec::readings(), PARTITIONS, clock).unwrap().committer;
-    let mut rows: BTreeMap<u32, PartitionRows> = BTreeMap::new();
-    for (partition, records) in applied {
-        let of_partition = rows.entry(*partition).or_default();
-        for (offset, rows) in records {
-            of_partition.push(*offset, TableSpec::readings().project(&batch(rows)).unwrap()).unwrap();
-        }
-    }
-    let files = committer.stage(rows).unwrap();
+        recovery::open(&fixture.config, TableSpec::readings(), &ALL, clock).unwrap().committer;
+    let rows = applied.iter().map(|(partition, records)| (*partition, partition_rows(records)));
+    let files = committer.stage(rows.collect()).unwrap();
     match death {
         Death::Staged => {}
         Death::PlacedHalf => committer.place(&files[..files.len() / 2]).unwrap(),

@@ -16,7 +16,7 @@ use crate::{SinkError, Table, TableSink, TableSpec};
 
 fn open(fixture: &Fixture, name: &str) -> Result<TableSink, SinkError> {
     let clock: Arc<dyn Clock> = fixture.clock.clone();
-    TableSink::open(&fixture.config, TableSpec::events(name), 2, clock, &fixture.metrics)
+    TableSink::open(&fixture.config, TableSpec::events(name), &[0, 1], clock, &fixture.metrics)
 }
 
 /// A record of events of these devices and times, all of one run: `0f-0`, `0f-1`, ...

@@ -7,7 +7,7 @@ use prometheus::Encoder;
 use streams::consume::Effect;
 use telemetry::Clock;
 
-use super::support::{Fixture, HOUR, PARTITIONS, START, apply, logged, passed, row, seqs};
+use super::support::{ALL, Fixture, HOUR, START, apply, logged, passed, row, seqs};
 use crate::{SinkError, Table, TableSink, TableSpec};
 
 #[tokio::test]
@@ -177,15 +177,15 @@ async fn a_table_of_other_columns_or_more_partitions_is_refused() {
     let mut sink = fixture.open();
     sink.flush(&passed(&[(3, 5)])).await.unwrap();
     drop(sink);
-    let open = |spec: TableSpec, partitions: u32| {
+    let open = |spec: TableSpec, partitions: &[u32]| {
         let clock: Arc<dyn Clock> = fixture.clock.clone();
         TableSink::open(&fixture.config, spec, partitions, clock, &fixture.metrics).map(drop)
     };
-    let error = open(TableSpec::readings(), 3).unwrap_err();
+    let error = open(TableSpec::readings(), &[0, 1, 2]).unwrap_err();
     assert!(error.to_string().contains("partition 3, but the stream has 3"), "{error}");
     let alerts = TableSpec { name: "readings".into(), ..TableSpec::alerts() };
-    assert!(matches!(open(alerts, PARTITIONS), Err(SinkError::Incompatible { .. })));
-    open(TableSpec::alerts(), PARTITIONS).unwrap();
+    assert!(matches!(open(alerts, &ALL), Err(SinkError::Incompatible { .. })));
+    open(TableSpec::alerts(), &ALL).unwrap();
     assert_eq!(Table::open_read(&fixture.config.root.join("alerts")).unwrap().version(), 0);
 }
 

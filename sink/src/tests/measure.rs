@@ -1,16 +1,18 @@
 //! Where the time of a commit goes, in nanoseconds a row.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use streams::consume::Effect;
+use streams::consume::{Effect, Passed};
 use telemetry::batch::ReadingsBuilder;
 use telemetry::clock::SystemClock;
 use telemetry::{Clock, Identity, Message, Reading, Timestamp, Value};
 
-use super::support::{Fixture, HOUR, PARTITIONS, START, delivered, passed};
+use super::support::{ALL, Fixture, HOUR, PARTITIONS, START, delivered, passed};
 use crate::arrange::arrange;
 use crate::buffer::Buffer;
+use crate::commit::Committer;
 use crate::{TableSpec, file, recovery};
 
 const DEVICES: usize = 1000;
@@ -65,8 +67,7 @@ fn nanoseconds_a_row() {
     for (rows, hours) in [(1_000_000, 1), (100_000, 1), (100_000, 475)] {
         let fixture = Fixture::new();
         let spec = TableSpec::readings();
-        let mut committer =
-            recovery::open(&fixture.config, spec.clone(), PARTITIONS, Arc::clone(&clock)).unwrap().committer;
+        let mut committer = recovery::open(&fixture.config, spec.clone(), &ALL, Arc::clone(&clock)).unwrap().committer;
         let partitions = buffer(rows, hours).take();
         let at = clock.monotonic();
         let arranged: Vec<_> = partitions.values().map(|rows| arrange(rows, &spec).unwrap()).collect();
@@ -115,4 +116,25 @@ async fn nanoseconds_a_row_to_apply() {
     }
     println!("apply {} ns a row", per_row(&*clock, at, rows));
     assert!(sink.wants_flush(Duration::from_secs(3600)));
+}
+
+/// What a commit costs alone, in a shared table, and for each commit of others before it.
+#[test]
+#[ignore = "measurement"]
+fn microseconds_a_commit_in_a_shared_table() {
+    const COMMITS: u64 = 1000;
+    let clock = SystemClock::shared();
+    let fixture = Fixture::shared();
+    let (mut one, mut two) = (fixture.committer(&[0]), fixture.committer(&[1]));
+    let commit = |committer: &mut Committer, partition, next| {
+        let since = clock.monotonic();
+        committer.commit(BTreeMap::new(), &[Passed { partition, next }]).unwrap();
+        (clock.monotonic() - since).as_micros()
+    };
+    let alone: u128 = (1..=COMMITS).map(|next| commit(&mut one, 0, next)).sum();
+    let behind = commit(&mut two, 1, 1);
+    let in_turn: u128 = (1..=COMMITS).map(|n| commit(&mut one, 0, COMMITS + n) + commit(&mut two, 1, 1 + n)).sum();
+    println!("undisturbed {} us a commit", alone / u128::from(COMMITS));
+    println!("in turn with another {} us a commit", in_turn / u128::from(2 * COMMITS));
+    println!("behind {COMMITS} commits of another {behind} us");
 }

@@ -101,7 +101,7 @@ async fn alerts_are_a_table_of_their_own() {
 
     let fixture = Fixture::new();
     let clock: Arc<dyn Clock> = fixture.clock.clone();
-    let mut sink = TableSink::open(&fixture.config, TableSpec::alerts(), 1, clock, &fixture.metrics).unwrap();
+    let mut sink = TableSink::open(&fixture.config, TableSpec::alerts(), &[0], clock, &fixture.metrics).unwrap();
     assert_eq!(sink.path(), fixture.config.root.join("alerts"));
     sink.apply(delivered(0, 0, alerts)).await.unwrap();
     sink.flush(&passed(&[(0, 1)])).await.unwrap();

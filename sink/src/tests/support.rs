@@ -14,12 +14,16 @@ use telemetry::clock::{Clock, ManualClock};
 use telemetry::{Identity, Message, Reading, Timestamp, Value};
 use tempfile::TempDir;
 
+use crate::buffer::PartitionRows;
+use crate::commit::Committer;
+use crate::recovery::Opening;
 use crate::{SinkConfig, SinkError, SinkMetrics, Table, TableSink, TableSpec};
 
 /// 2026-07-28T09:00:00Z.
 pub(crate) const START: i64 = 1_785_229_200_000_000;
 pub(crate) const HOUR: i64 = 3_600_000_000;
 pub(crate) const PARTITIONS: u32 = 4;
+pub(crate) const ALL: [u32; 4] = [0, 1, 2, 3];
 
 pub(crate) struct Fixture {
     pub(crate) dir: TempDir,
@@ -43,13 +47,37 @@ impl Fixture {
         Self { dir, config, clock: ManualClock::new(Timestamp::from_micros(START)), registry, metrics }
     }
 
+    /// A table that several sinks share.
+    pub(crate) fn shared() -> Self {
+        let mut fixture = Self::new();
+        fixture.config.shared = true;
+        fixture
+    }
+
+    /// A sink of these partitions.
+    pub(crate) fn open_of(&self, partitions: &[u32]) -> TableSink {
+        let clock: Arc<dyn Clock> = self.clock.clone();
+        TableSink::open(&self.config, TableSpec::readings(), partitions, clock, &self.metrics).unwrap()
+    }
+
+    /// A sink of these partitions that is stopped before it clears up.
+    pub(crate) fn begin(&self, partitions: &[u32]) -> Opening {
+        let clock: Arc<dyn Clock> = self.clock.clone();
+        Opening::begin(&self.config, TableSpec::readings(), partitions, clock).unwrap()
+    }
+
+    /// What a sink of these partitions commits with, to be driven step by step.
+    pub(crate) fn committer(&self, partitions: &[u32]) -> Committer {
+        self.begin(partitions).finish().unwrap().committer
+    }
+
     pub(crate) fn open(&self) -> TableSink {
         self.try_open().unwrap()
     }
 
     pub(crate) fn try_open(&self) -> Result<TableSink, SinkError> {
         let clock: Arc<dyn Clock> = self.clock.clone();
-        TableSink::open(&self.config, TableSpec::readings(), PARTITIONS, clock, &self.metrics)
+        TableSink::open(&self.config, TableSpec::readings(), &ALL, clock, &self.metrics)
     }
 
     pub(crate) fn table_dir(&self) -> PathBuf {
@@ -122,6 +150,15 @@ pub(crate) fn delivered(partition: u32, offset: u64, batch: RecordBatch) -> Deli
 
 pub(crate) async fn apply(sink: &mut TableSink, partition: u32, offset: u64, rows: &[Row]) {
     sink.apply(delivered(partition, offset, batch(rows))).await.unwrap();
+}
+
+/// Records of one partition with their offsets, as a commit takes them.
+pub(crate) fn partition_rows(records: &[(u64, Vec<Row>)]) -> PartitionRows {
+    let mut rows = PartitionRows::default();
+    for (offset, record) in records {
+        rows.push(*offset, TableSpec::readings().project(&batch(record)).unwrap()).unwrap();
+    }
+    rows
 }
 
 pub(crate) fn passed(next: &[(u32, u64)]) -> Vec<Passed> {

@@ -22,6 +22,7 @@ mod config;
 pub mod damage;
 mod disk;
 mod format;
+mod import;
 mod index;
 mod manifest;
 mod metrics;
@@ -125,6 +126,7 @@ impl EmbeddedLog {
         disk::create_dirs(disk.as_ref(), &segments).map_err(disk::io_error("create", &segments))?;
         let lock = lock(&paths)?;
         let fresh = recover::numbers(&segments)?.is_empty();
+        let copy = import::Copy::read(&paths.copy())?;
         let layout = Layout::open(disk.as_ref(), &paths.manifest(), &specs, fresh, clock.now())?;
         let positions = Positions::open(&disk, &paths.positions(), &layout)?;
         let spans = positions.spans(layout.slots());
@@ -140,9 +142,10 @@ impl EmbeddedLog {
             queue: Queue::new(config.queue_bytes, metrics.queue_bytes.clone()),
             used: AtomicU64::new(view.used()),
             full: AtomicBool::new(false),
+            copying: AtomicBool::new(copy.as_ref().is_some_and(|copy| !copy.finished)),
             view: RwLock::new(view),
             appended: watch::Sender::new(0),
-            failed: watch::Sender::new(None),
+            failed: watch::Sender::new(copy.and_then(|copy| copy.refusal())),
             cache: cache::Cache::default(),
             quarantined: Mutex::default(),
             _lock: lock,
@@ -221,7 +224,7 @@ impl EmbeddedLog {
                 return Err(AppendError::Refused(format!("record of {size} bytes for {to}, {limit} are allowed")));
             }
             bytes += LogConfig::charge(size);
-            records.push(PendingRecord { place, rows, payload });
+            records.push(PendingRecord { place, rows, payload, appended_at: None });
         }
         let limit = self.shared.queue.capacity();
         if bytes > limit {

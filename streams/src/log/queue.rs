@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use prometheus::IntGauge;
+use telemetry::Timestamp;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use super::manifest::Place;
@@ -28,6 +29,15 @@ pub(super) struct PendingRecord {
     pub(super) place: Place,
     pub(super) rows: u32,
     pub(super) payload: Bytes,
+    /// When it was appended, if it was moved here from other streams.
+    pub(super) appended_at: Option<Timestamp>,
+}
+
+/// Next offsets to go up to, of slots; answered once that is durable.
+#[derive(Debug)]
+pub(super) struct Raise {
+    pub(super) to: Vec<(usize, u64)>,
+    pub(super) done: oneshot::Sender<Result<(), String>>,
 }
 
 /// The queue between submitters and the writer thread.
@@ -48,6 +58,8 @@ struct State {
     closed: bool,
     /// Retention should look again.
     nudged: bool,
+    /// At most one: who moves streams here waits for each.
+    raise: Option<Raise>,
 }
 
 /// What the writer thread has to do.
@@ -56,6 +68,8 @@ pub(super) enum Work {
     Write(Vec<Pending>),
     /// Nothing to write for a while, or positions moved on: look after retention.
     Maintain,
+    /// Go up to these offsets: nothing is to be written before.
+    Raise(Raise),
     /// Closed, and all is written.
     Stop,
 }
@@ -93,10 +107,14 @@ impl Queue {
 
     /// Waits for groups, and takes as many as fit into `limit` bytes but at least one.
     pub(super) fn take(&self, limit: usize, patience: Duration) -> Work {
-        let idle = |state: &mut State| state.pending.is_empty() && !state.closed && !state.nudged;
+        let idle =
+            |state: &mut State| state.pending.is_empty() && !state.closed && !state.nudged && state.raise.is_none();
         let (mut state, _) =
             self.wake.wait_timeout_while(self.lock(), patience, idle).unwrap_or_else(PoisonError::into_inner);
         if state.pending.is_empty() {
+            if let Some(raise) = state.raise.take() {
+                return Work::Raise(raise);
+            }
             state.nudged = false;
             return if state.closed { Work::Stop } else { Work::Maintain };
         }
@@ -124,6 +142,12 @@ impl Queue {
         self.wake.notify_one();
     }
 
+    /// Asks the writer to go up to these offsets, once all that is queued is written. One at a time.
+    pub(super) fn raise(&self, raise: Raise) {
+        self.lock().raise = Some(raise);
+        self.wake.notify_one();
+    }
+
     /// Accepts no more; what is queued is still written.
     pub(super) fn close(&self) {
         self.room.close();
@@ -136,6 +160,7 @@ impl Queue {
         self.close();
         let mut state = self.lock();
         state.bytes = 0;
+        state.raise = None;
         self.show(&state);
         std::mem::take(&mut state.pending)
     }

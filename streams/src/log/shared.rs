@@ -46,6 +46,8 @@ pub(super) struct Shared {
     pub(super) used: AtomicU64,
     /// Whether submits are refused because of the quota.
     pub(super) full: AtomicBool,
+    /// Whether streams are being moved here.
+    pub(super) copying: AtomicBool,
     /// Segment, slot and offset of records found damaged by reads.
     pub(super) quarantined: Mutex<BTreeSet<(u64, usize, u64)>>,
     /// Held until the last user is gone.
@@ -105,6 +107,11 @@ impl Paths {
 
     pub(super) fn positions(&self) -> PathBuf {
         self.dir.join("positions.redb")
+    }
+
+    /// Says what these streams are a copy of, if they are one.
+    pub(super) fn copy(&self) -> PathBuf {
+        self.dir.join("copy")
     }
 
     pub(super) fn segments(&self) -> PathBuf {

@@ -17,12 +17,12 @@ use super::config::GROUP_BYTES;
 use super::disk::DiskFile;
 use super::format::{self, Frame, SegmentHeader};
 use super::index::Entry;
-use super::queue::{Pending, Work};
+use super::queue::{Pending, Raise, Work};
 use super::retention;
 use super::segment;
 use super::shared::Shared;
 use super::tail::{self, Tail};
-use super::view::{Active, Sealed};
+use super::view::{Active, Sealed, View};
 use crate::contract::{AppendError, StreamName};
 use crate::faults::{Point, Tooth, point, tooth};
 
@@ -96,6 +96,13 @@ impl Writer {
                     self.show_usage();
                 }
                 Work::Maintain => self.maintain()?,
+                Work::Raise(Raise { to, done }) => {
+                    let raised = self.raise(&to);
+                    let answer = raised.as_ref().map_err(|Stopped(why)| why.clone()).copied();
+                    // Who asked may be gone; what was raised stands all the same.
+                    drop(done.send(answer));
+                    raised?;
+                }
                 Work::Stop => return Ok(()),
             }
         }
@@ -144,6 +151,7 @@ impl Writer {
             let mut offsets = Vec::with_capacity(group.records.len());
             for record in &group.records {
                 let (place, rows, payload) = (record.place, record.rows, record.payload.as_ref());
+                let appended_at = record.appended_at.unwrap_or(appended_at);
                 let Some(next) = self.next.get_mut(place.slot) else { continue };
                 let offset = *next;
                 *next += 1;
@@ -233,18 +241,50 @@ impl Writer {
             .write(shared.disk.as_ref(), &path, shared.layout.log_id, self.segment)
             .map_err(|error| Stopped(format!("write index {}: {error}", path.display())))?;
         point(Point::SegmentIndexed);
+        shared.used.fetch_add(index_bytes, Ordering::Relaxed);
+        self.begin_next(|view, full| {
+            let Active { number, starts, bytes, newest, .. } = full;
+            view.sealed.push_back(Sealed { number, bytes: bytes + index_bytes, newest, starts });
+        })
+    }
+
+    /// Begins the next segment; `keep` gets the one before, with the view.
+    fn begin_next(&mut self, keep: impl FnOnce(&mut View, Active)) -> Result<(), Stopped> {
+        let shared = self.shared.clone();
         let (log_id, number) = (shared.layout.log_id, self.segment + 1);
         let header = SegmentHeader { log_id, number, first_group: self.next_group, starts: self.next.clone() };
         let active = segment::begin(shared.disk.as_ref(), &shared.paths, header)
             .map_err(|error| Stopped(format!("begin segment {}: {error}", shared.paths.segment(number).display())))?;
-        shared.used.fetch_add(index_bytes + active.bytes, Ordering::Relaxed);
+        shared.used.fetch_add(active.bytes, Ordering::Relaxed);
         (self.segment, self.file, self.bytes) = (active.number, active.file.clone(), active.bytes);
         let tail = Tail::begin(shared.paths.tail(number), log_id, &active, active.bytes, None);
         std::mem::replace(&mut self.tail, tail).remove(shared.disk.as_ref());
         let mut view = shared.view_mut();
         let full = std::mem::replace(&mut view.active, active);
-        let Active { number, starts, bytes, newest, .. } = full;
-        view.sealed.push_back(Sealed { number, bytes: bytes + index_bytes, newest, starts });
+        keep(&mut view, full);
+        Ok(())
+    }
+
+    /// Goes up to these next offsets, in a segment that says so. A first segment without records is replaced by it, so
+    /// that partitions begin there.
+    fn raise(&mut self, to: &[(usize, u64)]) -> Result<(), Stopped> {
+        let shared = self.shared.clone();
+        let fresh = self.next.iter().all(|next| *next == 0) && shared.view().sealed.is_empty();
+        for (slot, offset) in to {
+            if let Some(next) = self.next.get_mut(*slot) {
+                *next = (*next).max(*offset);
+            }
+        }
+        if fresh {
+            // A crash in between leaves no segment at all, as in a new log.
+            let (path, segments) = (shared.paths.segment(self.segment), shared.paths.segments());
+            let removed = shared.disk.remove(&path).and_then(|()| shared.disk.sync_dir(&segments));
+            removed.map_err(|error| Stopped(format!("remove {}: {error}", path.display())))?;
+            self.begin_next(|_, _| {})?;
+        } else {
+            self.roll()?;
+        }
+        self.shared.view_mut().ends.clone_from(&self.next);
         Ok(())
     }
 
@@ -267,7 +307,8 @@ impl Writer {
     }
 
     fn delete_expired(&mut self) -> Result<(), Stopped> {
-        while self.delete_oldest()? {}
+        // What is moved here has no groups yet that would hold it.
+        while !self.shared.copying.load(Ordering::Relaxed) && self.delete_oldest()? {}
         Ok(())
     }
 

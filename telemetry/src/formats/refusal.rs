@@ -2,6 +2,7 @@
 
 use std::str::Utf8Error;
 
+use super::Format;
 use super::scalar::{Number, Scalar};
 use crate::rejection::{Reason, Rejection};
 
@@ -61,9 +62,14 @@ pub(super) fn too_long(field: &str, text: &str, limit: usize) -> Rejection {
     Rejection::new(Reason::TooLong, detail)
 }
 
-/// The payload begins like none of the formats.
-pub(super) fn unknown_format(text: &str) -> Rejection {
-    let detail = format!("payload {}: expected `[` (SenML JSON) or `{{` (flat JSON object)", quoted(text.trim_start()));
+/// The payload begins like none of the formats that `format` allows.
+pub(super) fn unknown_format(text: &str, format: Format) -> Rejection {
+    let expected = match format {
+        Format::Auto => "`[` (SenML JSON) or `{` (flat JSON object)",
+        Format::Senml => "`[` (SenML JSON)",
+        Format::Json => "`{` (flat JSON object)",
+    };
+    let detail = format!("payload {}: expected {expected}", quoted(text.trim_start()));
     Rejection::new(Reason::Undecodable, detail)
 }
 

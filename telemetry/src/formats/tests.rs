@@ -1,4 +1,4 @@
-use super::decode;
+use super::{Format, decode, decode_as};
 use crate::clock::Timestamp;
 use crate::limits;
 use crate::message::Message;
@@ -99,4 +99,21 @@ fn numbers_that_are_not_finite_have_their_own_reason() {
     }
     // Too small for a double is zero, not refused.
     assert!(d1("{\"a\":1e-999}").is_ok());
+}
+
+#[test]
+fn a_format_that_was_chosen_takes_nothing_else() {
+    let (senml, flat) = ("[{\"n\":\"a\",\"v\":1}]", "{\"a\":1}");
+    let read = |format, payload: &str| {
+        decode_as(format, payload.as_bytes(), &of_device("d1"), NOW).map(|message| message.readings.len())
+    };
+    for (format, taken, refused, expected) in
+        [(Format::Senml, senml, flat, "expected `[` (SenML JSON)"), (Format::Json, flat, senml, "expected `{` (flat")]
+    {
+        assert_eq!(read(format, taken), Ok(1));
+        let refusal = read(format, refused).unwrap_err();
+        assert_eq!(refusal.reason, Reason::Undecodable);
+        assert!(refusal.detail.contains(expected), "{refusal}");
+        assert_eq!(read(Format::Auto, refused), Ok(1));
+    }
 }

@@ -10,6 +10,7 @@ use prometheus::Registry;
 use serde::Serialize;
 
 use super::ApiState;
+use super::error::ApiError;
 
 /// The rules in force.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -42,8 +43,11 @@ struct RuleView {
 }
 
 /// The rules, and what they did since the process started.
-pub(super) async fn list(State(state): State<ApiState>) -> Response {
-    let rules = state.rules.borrow().clone();
+pub(super) async fn list(State(state): State<ApiState>) -> Result<Response, ApiError> {
+    let Some(rules) = &state.rules else {
+        return Err(ApiError::not_found("no rules run in this process: ask one of `weir process`, by --http"));
+    };
+    let rules = rules.borrow().clone();
     let matches = by_rule(&state.registry, "weir_rules_matches_total");
     let errors = by_rule(&state.registry, "weir_rules_errors_total");
     let count = |counts: &BTreeMap<String, u64>, id: &str| counts.get(id).copied().unwrap_or(0);
@@ -61,7 +65,7 @@ pub(super) async fn list(State(state): State<ApiState>) -> Response {
         matches: count(&matches, rule.id()),
         errors: count(&errors, rule.id()),
     };
-    Json(Rules { rules: rules.rules().iter().map(view).collect() }).into_response()
+    Ok(Json(Rules { rules: rules.rules().iter().map(view).collect() }).into_response())
 }
 
 /// Values of the counter `name`, by its label `rule`.

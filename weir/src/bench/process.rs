@@ -36,12 +36,33 @@ pub(super) async fn usage_until_exit(child: &mut Child, name: &str) -> anyhow::R
     Ok(Usage { cpu_seconds: children_cpu_seconds()? - before, peak_bytes })
 }
 
+/// CPU that a process has used so far.
+///
+/// # Errors
+/// If there is no such process.
+pub(super) fn cpu_seconds(pid: u32) -> anyhow::Result<f64> {
+    let stat = i32::try_from(pid).map(|pid| Process::new(pid).and_then(|process| process.stat()));
+    let stat = stat.with_context(|| format!("process {pid}"))?.with_context(|| format!("process {pid}"))?;
+    Ok(seconds(stat.utime + stat.stime))
+}
+
+/// CPU that this process has used so far.
+///
+/// # Errors
+/// If the system does not tell.
+pub(super) fn own_cpu_seconds() -> anyhow::Result<f64> {
+    cpu_seconds(std::process::id())
+}
+
 /// CPU of all children waited for so far.
 fn children_cpu_seconds() -> anyhow::Result<f64> {
     let stat = Process::myself().and_then(|process| process.stat()).context("/proc/self/stat")?;
-    let ticks = stat.cutime + stat.cstime;
-    #[expect(clippy::cast_precision_loss, reason = "ticks of a benchmark fit a double")]
-    Ok(ticks as f64 / procfs::ticks_per_second() as f64)
+    Ok(seconds(stat.cutime.saturating_add(stat.cstime).unsigned_abs()))
+}
+
+#[expect(clippy::cast_precision_loss, reason = "ticks of a benchmark fit a double")]
+fn seconds(ticks: u64) -> f64 {
+    ticks as f64 / procfs::ticks_per_second() as f64
 }
 
 fn peak_of(pid: u32) -> Option<u64> {

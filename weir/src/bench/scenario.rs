@@ -85,7 +85,7 @@ pub(super) fn free_address() -> anyhow::Result<SocketAddr> {
 }
 
 /// The pipeline is measured with the sample rules.
-fn rules_file(data: &Path) -> anyhow::Result<PathBuf> {
+pub(super) fn rules_file(data: &Path) -> anyhow::Result<PathBuf> {
     std::fs::create_dir_all(data).with_context(|| data.display().to_string())?;
     let path = data.join("rules.toml");
     std::fs::write(&path, processors::SAMPLE_RULES).with_context(|| path.display().to_string())?;

@@ -1,5 +1,6 @@
 //! `weir demo`: everything, with a simulated fleet, and a verdict at the end.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -16,7 +17,7 @@ use super::{signals, status, verify as verify_command};
 use crate::cli::{Demo, Fleet};
 use crate::config::{Config, Sink};
 use crate::verify::{self, Verdict};
-use crate::wiring::{self, Behind, Pipeline};
+use crate::wiring::{self, Behind, Pipeline, Role};
 
 /// A person who watches wants to see files in seconds.
 const ROLL_AGE_SECONDS: f64 = 2.0;
@@ -40,13 +41,16 @@ pub(crate) async fn run(arguments: Demo, mut config: Config, clock: Arc<dyn Cloc
     }
     let rules = super::rules(&config, RuleSet::parse(processors::SAMPLE_RULES, "sample rules")?)?;
     let started = clock.monotonic();
-    let mut pipeline = Pipeline::start(&config, rules, Behind::Everything, clock.clone()).await?;
+    let role = Role::up(Behind::Everything);
+    let starting = Pipeline::start(&config, rules, &role, clock.clone(), signals::stop_or_hangup());
+    let Some(mut pipeline) = starting.await? else { return Ok(ExitCode::SUCCESS) };
+    let mqtt = pipeline.mqtt.context("a demo without an endpoint")?;
     let ledger = ledger_path(&config.data.dir, clock.now().as_micros())?;
-    greet(&arguments, &pipeline);
+    greet(&arguments, mqtt, pipeline.http);
 
     let progress = Arc::new(Progress::default());
     let (stop, stopped) = watch::channel(false);
-    let fleet = super::fleet(&arguments.fleet, &config, pipeline.mqtt.to_string(), ledger.clone());
+    let fleet = super::fleet(&arguments.fleet, &config, mqtt.to_string(), ledger.clone());
     let fleet = simulator::fleet::run(fleet, clock.clone(), stopped, progress.clone());
     let signal = async {
         let asked = signals::stop_or_hangup().await;
@@ -104,9 +108,9 @@ fn ledger_path(data: &Path, now_micros: i64) -> anyhow::Result<PathBuf> {
     Ok(directory.join(format!("demo-{now_micros}.csv")))
 }
 
-fn greet(arguments: &Demo, pipeline: &Pipeline) {
-    eprintln!("MQTT     {}   (watch: mosquitto_sub -t 'weir/live/#' -p {})", pipeline.mqtt, pipeline.mqtt.port());
-    eprintln!("metrics  http://{}/metrics", pipeline.http);
+fn greet(arguments: &Demo, mqtt: SocketAddr, http: SocketAddr) {
+    eprintln!("MQTT     {mqtt}   (watch: mosquitto_sub -t 'weir/live/#' -p {})", mqtt.port());
+    eprintln!("metrics  http://{http}/metrics");
     let Fleet { devices, rate, duration, .. } = arguments.fleet;
     let end = duration.map_or("until Ctrl-C".to_owned(), |time| format!("for {} s", time.as_secs_f64()));
     eprintln!("{devices} devices, {rate} messages/s, {end}");

@@ -47,6 +47,7 @@ pub(crate) async fn run(arguments: Simulate, config: &Config, clock: Arc<dyn Clo
 fn fleet(arguments: &Simulate, config: &Config) -> FleetConfig {
     let fleet = super::fleet(&arguments.fleet, config, arguments.mqtt.clone(), arguments.ledger.clone());
     FleetConfig {
+        surge: arguments.surge,
         drain: arguments.drain,
         sent: arguments.sent.clone(),
         patience: arguments.patience,

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use processors::RuleSet;
 use telemetry::Clock;
 
-use super::signals;
+use super::stage;
 use crate::cli::Up;
 use crate::config::Config;
-use crate::wiring::{Behind, Pipeline};
+use crate::wiring::{Behind, Role};
 
 /// Runs until a signal or until a stage fails.
 pub(crate) async fn run(arguments: Up, mut config: Config, clock: Arc<dyn Clock>) -> anyhow::Result<ExitCode> {
@@ -22,13 +22,5 @@ pub(crate) async fn run(arguments: Up, mut config: Config, clock: Arc<dyn Clock>
         (false, true) => Behind::EverythingUnsynced,
         (false, false) => Behind::Everything,
     };
-    let mut pipeline = Pipeline::start(&config, rules, behind, clock).await?;
-    tokio::select! {
-        signal = signals::stop() => signal?,
-        error = pipeline.failed() => return Err(error),
-    }
-    tracing::info!("stopping: no more is accepted, what was acknowledged goes to the table");
-    pipeline.stop().await?;
-    tracing::info!("stopped");
-    Ok(ExitCode::SUCCESS)
+    stage::until_stopped(&config, rules, &Role::up(behind), clock).await
 }

@@ -61,6 +61,10 @@ impl Dlq {
         }
         let mut changed = Changed::default();
         for ((source, offset), ids) in rows {
+            if let Err(why) = self.check_source(source) {
+                changed.failed.extend(ids.into_iter().map(|id| failure(id, why.clone())));
+                continue;
+            }
             let mut letters = scan::record(self.streams.as_ref(), source, offset).await?;
             letters.retain(|letter| ids.contains(&letter.id));
             let gone = ids.into_iter().filter(|id| letters.iter().all(|letter| letter.id != *id));
@@ -85,7 +89,7 @@ impl Dlq {
             None => scan::ends(self.streams.as_ref())?,
         };
         let mut changed = Changed { until: Some(until), ..Changed::default() };
-        let mut scan = Scan::new(self.streams.clone(), change.source, change.after, Some(until))?;
+        let mut scan = Scan::new(self.streams.clone(), self.chosen(change.source), change.after, Some(until))?;
         let (mut room, mut cursor) = (PAGE_LETTERS, change.after);
         while let Some(letters) = scan.next().await? {
             let chosen = |letter: &Letter| change.reason.as_deref().is_none_or(|reason| reason == letter.reason);
@@ -142,8 +146,8 @@ impl Dlq {
             });
         }
         // Groups become durable in order: one wait for all of them.
-        if let Some(group) = last_group
-            && let Err(why) = within(self.intake.durable(group)).await
+        if let (Some(group), Some(intake)) = (last_group, &self.intake)
+            && let Err(why) = within(intake.durable(group)).await
         {
             let why = format!("{why}; it may have been put back, and will be with the same key if it is tried again");
             for (done, (letter, _)) in done.iter_mut().zip(letters) {
@@ -156,14 +160,15 @@ impl Dlq {
     }
 
     async fn accept(&self, letter: &Letter, last_group: &mut Option<u64>) -> Result<Done, String> {
-        within(self.intake.room()).await?;
+        let intake = self.intake.as_ref().ok_or_else(|| Source::Ingest.elsewhere())?;
+        within(intake.room()).await?;
         let incoming = Incoming {
             topic: &letter.topic,
             payload: &letter.payload,
             identity: letter.identity,
             client_id: &letter.client_id,
         };
-        let receipt = self.intake.accept_again(&incoming, letter.received_at).map_err(|closed| closed.to_string())?;
+        let receipt = intake.accept_again(&incoming, letter.received_at).map_err(|closed| closed.to_string())?;
         *last_group = Some(receipt.group);
         Ok(if receipt.is_refused() { Done::RefusedAgain } else { Done::Yes })
     }

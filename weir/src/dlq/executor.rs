@@ -18,6 +18,7 @@ impl Runs for Workflows {
         let changed = Workflows::redrive(self, &step.run, Some(step.step)).await;
         match changed.map_err(|error| error.to_string())? {
             Changed::Yes => Ok(()),
+            Changed::Unknown if self.is_shared() => Err(elsewhere(step)),
             Changed::Unknown => Err(format!("run {} is not kept any more", step.run)),
             Changed::Not(state @ (RunState::Cancelled | RunState::Dropped)) => {
                 Err(format!("run {} is {}", step.run, state.as_str()))
@@ -33,6 +34,9 @@ impl Runs for Workflows {
 
     async fn give_up(&self, step: &StepName) -> Result<(), String> {
         let run = self.show(&step.run).await.map_err(|error| error.to_string())?;
+        if run.is_none() && self.is_shared() {
+            return Err(elsewhere(step));
+        }
         let waits = run.is_some_and(|run| {
             let newest = run.letter.is_none_or(|letter| letter == step.letter);
             run.summary.state == RunState::Dead && run.summary.step == Some(step.step) && newest
@@ -43,4 +47,13 @@ impl Runs for Workflows {
         // With an older letter no run waits.
         Ok(())
     }
+}
+
+/// Of a run that this process does not know, where others have other partitions.
+fn elsewhere(step: &StepName) -> String {
+    format!(
+        "run {} is not in this process: it is in the `weir workflows` that has the partition of its device, or not kept \
+         any more",
+        step.run
+    )
 }

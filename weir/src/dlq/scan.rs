@@ -31,17 +31,17 @@ struct Left {
 }
 
 impl Scan {
-    /// Letters of `source`, or of all, after letter `after`, below `until` or what is there now.
+    /// Letters of `sources`, after letter `after`, below `until` or what is there now.
     pub(super) fn new(
         streams: Arc<dyn Streams>,
-        source: Option<Source>,
+        mut sources: Vec<Source>,
         after: Option<LetterId>,
         until: Option<Until>,
     ) -> Result<Self, Error> {
         let mut left = Vec::new();
-        for of in Source::ALL.into_iter().rev() {
-            let passed = after.is_some_and(|after| of < after.source);
-            if passed || source.is_some_and(|source| source != of) {
+        sources.sort_unstable();
+        for of in sources.into_iter().rev() {
+            if after.is_some_and(|after| of < after.source) {
                 continue;
             }
             let bounds = streams.bounds(&partition(of))?;

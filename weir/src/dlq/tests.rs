@@ -119,7 +119,7 @@ impl Runs for Asked {
 
 pub(crate) struct Fixture {
     dir: tempfile::TempDir,
-    streams: Arc<Retained>,
+    pub(crate) streams: Arc<Retained>,
     ingest: Ingest,
     pub(crate) clock: Arc<ManualClock>,
     runs: Arc<Asked>,
@@ -221,7 +221,7 @@ fn open(
     runs: &Arc<Asked>,
     clock: &Arc<ManualClock>,
 ) -> Dlq {
-    Dlq::open(dir.path(), streams.clone(), ingest.intake(), Some(runs.clone()), clock.clone()).unwrap()
+    Dlq::open(dir.path(), streams.clone(), Some(ingest.intake()), Some(runs.clone()), true, clock.clone()).unwrap()
 }
 
 fn id(text: &str) -> LetterId {

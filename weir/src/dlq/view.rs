@@ -26,6 +26,15 @@ impl Source {
     /// The sources, in the order of lists.
     pub(super) const ALL: [Self; 2] = [Self::Ingest, Self::Workflows];
 
+    /// Where letters of this source are told, if not here.
+    pub(super) fn elsewhere(self) -> String {
+        let (letters, stage) = match self {
+            Self::Ingest => ("ingest", "weir ingest"),
+            Self::Workflows => ("workflows", "weir workflows"),
+        };
+        format!("letters of {letters} are not in this process: ask one of `{stage}`, by --http")
+    }
+
     fn prefix(self) -> &'static str {
         match self {
             Self::Ingest => "ingest",

@@ -1,10 +1,10 @@
-//! What reads the streams: rules, workflows, tables.
+//! What reads the streams: rules, workflows, tables; as far as they belong to this process.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use processors::workflows::{GROUP, Started};
+use processors::workflows::{GROUP, Started, Workflows};
 use processors::{RuleSet, RulesEffect, RulesMetrics};
 use prometheus::Registry;
 use sink::{SinkConfig, SinkMetrics, TableSink, TableSpec};
@@ -12,85 +12,154 @@ use streams::consume::{self, ConsumerConfig};
 use streams::{Partition, Position, StreamName, Streams};
 use tokio::sync::watch;
 
-use super::devices::Connected;
-use super::workflows;
+use super::beginning::Beginning;
+use super::claims::Claim;
+use super::role::Role;
+use super::workflows::{self, Reach};
 use crate::config::Config;
 use crate::supervisor::{Stage, Supervisor};
 
 /// How long firings gather: they have gathered as readings.
 const GATHER_FIRINGS: Duration = Duration::from_millis(1);
 
+/// The groups of this process, with what they read.
+pub(super) struct Groups {
+    /// The partitions of this process, of every stream.
+    own: Vec<u32>,
+    rules: Option<ConsumerConfig>,
+    firings: Option<ConsumerConfig>,
+    tables: Vec<(Stage, TableSpec, ConsumerConfig)>,
+}
+
+impl Groups {
+    pub(super) fn of(config: &Config, role: &Role) -> anyhow::Result<Self> {
+        let own = role.partitions.of(config.streams.partitions)?;
+        let consumer = |group: &str, stream, gather| consumer(config, group, stream, own.clone(), gather);
+        let gather = Duration::from_secs_f64(config.rules.gather_seconds);
+        let rules = role.rules.then(|| consumer("rules", StreamName::readings(), gather));
+        let firings = role.workflows.then(|| consumer(GROUP, StreamName::workflows(), GATHER_FIRINGS));
+        let table = |stream: StreamName| {
+            let (stage, spec) = match stream.as_str() {
+                "readings" => (Stage::ReadingsTable, TableSpec::readings()),
+                "alerts" => (Stage::AlertsTable, TableSpec::alerts()),
+                name => (Stage::EventsTable(name.to_owned()), TableSpec::events(name)),
+            };
+            (stage, spec, consumer(&format!("sink/{stream}"), stream, consume::GATHER))
+        };
+        let tables = role.tables.of(config)?.into_iter().map(table).collect();
+        Ok(Self { own, rules, firings, tables })
+    }
+
+    /// All that must be this process's own.
+    pub(super) fn claims(&self, streams: &dyn Streams) -> anyhow::Result<Vec<Claim>> {
+        let tables = self.tables.iter().map(|(_, _, consumer)| consumer);
+        let mut claims: Vec<Claim> =
+            self.rules.iter().chain(tables).map(|consumer| (consumer.group.clone(), partitions(consumer))).collect();
+        if self.firings.is_some() {
+            claims.extend(processors::workflows::claims(Some(&self.own), streams)?);
+        }
+        Ok(claims)
+    }
+}
+
+/// What consumers need of the process around them.
+pub(super) struct Surroundings<'a> {
+    pub(super) config: &'a Config,
+    pub(super) role: &'a Role,
+    /// The rules in force, where they run.
+    pub(super) rules: Option<watch::Receiver<Arc<RuleSet>>>,
+    pub(super) registry: &'a Registry,
+    /// How workflows get to devices.
+    pub(super) reach: Reach,
+}
+
 /// The consumers, opened and not yet running.
 pub(super) struct Consumers {
     context: consume::Context,
-    rules: (ConsumerConfig, RulesEffect),
-    pub(super) workflows: Started,
-    firings: ConsumerConfig,
+    rules: Option<(ConsumerConfig, RulesEffect)>,
+    firings: Option<(ConsumerConfig, Started)>,
     tables: Vec<(Stage, ConsumerConfig, TableSink)>,
 }
 
 impl Consumers {
     /// Opens outbox and tables, and registers each group that is new: from then on the log keeps all that it has not
-    /// passed. That must be so before the first message is acknowledged.
+    /// passed. That must be so before the first message is acknowledged. The partitions must be claimed before:
+    /// opening a table bars whoever had them.
     pub(super) async fn open(
-        config: &Config,
-        rules: watch::Receiver<Arc<RuleSet>>,
+        groups: Groups,
+        around: Surroundings<'_>,
         context: consume::Context,
-        registry: &Registry,
-        devices: Connected,
     ) -> anyhow::Result<Self> {
-        let metrics = RulesMetrics::register(registry)?;
-        let effect = RulesEffect::new(rules, context.streams.clone(), metrics, context.clock.clone())
-            .append_bytes(config.streams.queue_bytes / 2);
-        let gather = Duration::from_secs_f64(config.rules.gather_seconds);
-        let rules = (ConsumerConfig { gather, ..consumer(config, "rules", StreamName::readings()) }, effect);
-
-        let workflows = workflows::start(config, &context, registry, devices).await?;
-        let firings = consumer(config, GROUP, StreamName::workflows());
-        let firings = ConsumerConfig { gather: GATHER_FIRINGS, ..firings };
-
-        let (metrics, sink) = (SinkMetrics::register(registry)?, sink_config(config));
-        let table = |stage, spec, stream: StreamName| -> anyhow::Result<_> {
-            let group = format!("sink/{stream}");
-            let table = TableSink::open(&sink, spec, config.streams.partitions, context.clock.clone(), &metrics)?;
-            Ok((stage, consumer(config, &group, stream), table))
+        let Surroundings { config, role, rules, registry, reach } = around;
+        let (streams, from) = (context.streams.clone(), role.from);
+        let rules = match (groups.rules, rules) {
+            (Some(consumer), Some(rules)) => {
+                let metrics = RulesMetrics::register(registry)?;
+                let effect = RulesEffect::new(rules, streams.clone(), metrics, context.clock.clone());
+                Some((consumer, effect.append_bytes(config.streams.queue_bytes / 2)))
+            }
+            _ => None,
         };
-        let mut tables = vec![
-            table(Stage::ReadingsTable, TableSpec::readings(), StreamName::readings())?,
-            table(Stage::AlertsTable, TableSpec::alerts(), StreamName::alerts())?,
-        ];
-        for stream in config.emit()? {
-            let stage = Stage::EventsTable(stream.to_string());
-            tables.push(table(stage, TableSpec::events(stream.as_str()), stream)?);
+        let firings = match groups.firings {
+            Some(consumer) => Some((consumer, workflows::start(config, groups.own, &context, registry, reach).await?)),
+            None => None,
+        };
+        let mut tables = Vec::new();
+        if !groups.tables.is_empty() {
+            let (metrics, sink) = (SinkMetrics::register(registry)?, sink_config(config, role));
+            for (stage, spec, consumer) in groups.tables {
+                let table = open_table(&sink, spec, &consumer.partitions, &context, &metrics).await?;
+                tables.push((stage, consumer, table));
+            }
         }
-        for consumer in [&rules.0, &firings].into_iter().chain(tables.iter().map(|(_, consumer, _)| consumer)) {
-            register(context.streams.as_ref(), consumer).await?;
+        let consumers = rules.iter().map(|(consumer, _)| consumer).chain(firings.iter().map(|(consumer, _)| consumer));
+        for consumer in consumers.chain(tables.iter().map(|(_, consumer, _)| consumer)) {
+            register(streams.as_ref(), consumer, from).await?;
         }
-        Ok(Self { context, rules, workflows, firings, tables })
+        Ok(Self { context, rules, firings, tables })
+    }
+
+    /// The executor, where workflows run.
+    pub(super) fn workflows(&self) -> Option<Workflows> {
+        self.firings.as_ref().map(|(_, started)| started.workflows.clone())
     }
 
     pub(super) fn spawn(self, supervisor: &mut Supervisor) {
-        let Self { context, rules: (consumer, effect), workflows, firings, tables } = self;
-        supervisor.spawn(Stage::Rules, |stop| consume::run(context.clone(), consumer, effect, stop));
-        let Started { workflows: _, effect, executor } = workflows;
-        supervisor.spawn(Stage::Workflows, |stop| consume::run(context.clone(), firings, effect, stop));
-        supervisor.spawn(Stage::Executor, |stop| executor.run(stop));
+        let Self { context, rules, firings, tables } = self;
+        if let Some((consumer, effect)) = rules {
+            supervisor.spawn(Stage::Rules, |stop| consume::run(context.clone(), consumer, effect, stop));
+        }
+        if let Some((consumer, Started { workflows: _, effect, executor })) = firings {
+            supervisor.spawn(Stage::Workflows, |stop| consume::run(context.clone(), consumer, effect, stop));
+            supervisor.spawn(Stage::Executor, |stop| executor.run(stop));
+        }
         for (stage, consumer, effect) in tables {
             supervisor.spawn(stage, |stop| consume::run(context.clone(), consumer, effect, stop));
         }
     }
 }
 
-/// Commits the beginning of each partition where the group has no position.
-async fn register(streams: &dyn Streams, consumer: &ConsumerConfig) -> anyhow::Result<()> {
+/// On a thread of its own: leases are renewed meanwhile, however long it takes.
+async fn open_table(
+    sink: &SinkConfig,
+    spec: TableSpec,
+    partitions: &[u32],
+    context: &consume::Context,
+    metrics: &SinkMetrics,
+) -> anyhow::Result<TableSink> {
+    let (sink, partitions, clock) = (sink.clone(), partitions.to_vec(), context.clock.clone());
+    let metrics = metrics.clone();
+    let open = move || TableSink::open(&sink, spec, &partitions, clock, &metrics);
+    Ok(tokio::task::spawn_blocking(open).await.context("opening a table")??)
+}
+
+/// Commits where to begin in each partition where the group has no position.
+async fn register(streams: &dyn Streams, consumer: &ConsumerConfig, from: Beginning) -> anyhow::Result<()> {
     let failed = || format!("consumer group {}", consumer.group);
-    let partitions: Vec<_> =
-        consumer.partitions.iter().map(|index| Partition::new(consumer.stream.clone(), *index)).collect();
-    streams.claim(&consumer.group, &partitions).await.with_context(failed)?;
     let mut begins = Vec::new();
-    for partition in partitions {
+    for partition in partitions(consumer) {
         if streams.position(&consumer.group, &partition).await.with_context(failed)?.is_none() {
-            let offset = streams.bounds(&partition).with_context(failed)?.start;
+            let offset = from.offset(streams, &partition).await.with_context(failed)?;
             begins.push((partition, Position { offset, ..Position::default() }));
         }
     }
@@ -100,24 +169,35 @@ async fn register(streams: &dyn Streams, consumer: &ConsumerConfig) -> anyhow::R
     streams.commit(&consumer.group, begins).await.with_context(failed)
 }
 
-fn sink_config(config: &Config) -> SinkConfig {
+fn partitions(consumer: &ConsumerConfig) -> Vec<Partition> {
+    consumer.partitions.iter().map(|index| Partition::new(consumer.stream.clone(), *index)).collect()
+}
+
+fn sink_config(config: &Config, role: &Role) -> SinkConfig {
     SinkConfig {
         root: config.data.dir.join("tables"),
         staging: config.data.dir.join("staging"),
         roll_rows: config.sink.roll_rows,
         roll_bytes: config.sink.roll_bytes,
         roll_age: Duration::from_secs_f64(config.sink.roll_age_seconds),
+        shared: role.apart,
         ..SinkConfig::default()
     }
 }
 
-fn consumer(config: &Config, group: &str, stream: StreamName) -> ConsumerConfig {
+fn consumer(
+    config: &Config,
+    group: &str,
+    stream: StreamName,
+    partitions: Vec<u32>,
+    gather: Duration,
+) -> ConsumerConfig {
     ConsumerConfig {
         group: group.into(),
         stream,
-        partitions: (0..config.streams.partitions).collect(),
+        partitions,
         read_bytes: config.consumers.read_bytes,
         commit_interval: Duration::from_secs_f64(config.consumers.commit_interval_seconds),
-        gather: consume::GATHER,
+        gather,
     }
 }

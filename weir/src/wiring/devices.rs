@@ -34,6 +34,22 @@ impl Devices for Connected {
     }
 }
 
+/// The devices of an endpoint that other processes are.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Elsewhere;
+
+#[async_trait]
+impl Devices for Elsewhere {
+    async fn send(&self, _command: Command) -> Result<(), CommandError> {
+        Err(CommandError::Refused(
+            "the endpoint with the devices is in another process (`weir ingest`), and commands do not get there: let \
+             the step name a `broker` that the devices are connected to, and take their messages by the bridge; or run \
+             everything in one process (`weir up`)"
+                .to_owned(),
+        ))
+    }
+}
+
 /// Tells `workflows` of every topic that gets a recipient, until the endpoint is gone, or they are.
 pub(super) async fn tell_arrivals(commands: Commands, workflows: Workflows) {
     let mut arrivals = commands.arrivals();

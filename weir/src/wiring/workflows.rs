@@ -7,31 +7,47 @@ use anyhow::{Context, anyhow};
 use processors::plan::Secret;
 use processors::workflows::address::Prefix;
 use processors::workflows::outside::{EmailConfig, Outside, OutsideConfig};
+use processors::workflows::target::Devices;
 use processors::workflows::{Started, Workflows, WorkflowsConfig, WorkflowsMetrics};
 use prometheus::Registry;
 use streams::consume;
 
-use super::devices::Connected;
+use super::devices::{Connected, Elsewhere};
 use crate::config::{Config, Email};
 
-/// Opens the outbox; nothing runs yet.
+/// How workflows get to the devices of the endpoint.
+#[derive(Clone, Debug)]
+pub(super) enum Reach {
+    /// The endpoint is in this process.
+    Here(Connected),
+    /// It is in others.
+    Elsewhere,
+}
+
+/// Opens the outbox of the partitions `own`; nothing runs yet.
 pub(super) async fn start(
     config: &Config,
+    own: Vec<u32>,
     context: &consume::Context,
     registry: &Registry,
-    devices: Connected,
+    reach: Reach,
 ) -> anyhow::Result<Started> {
     let outside = OutsideConfig { allow_addresses: allowed(config)?, email: email(&config.email)? };
-    let targets = Outside::new(&outside, Arc::new(devices), context.clock.clone());
+    let devices: Arc<dyn Devices> = match reach {
+        Reach::Here(devices) => Arc::new(devices),
+        Reach::Elsewhere => Arc::new(Elsewhere),
+    };
+    let targets = Outside::new(&outside, devices, context.clock.clone());
     let metrics = WorkflowsMetrics::register(registry)?;
     let (streams, clock) = (context.streams.clone(), context.clock.clone());
-    let started = Workflows::start(settings(config), &config.data.dir, streams, clock, metrics, targets).await;
+    let started = Workflows::start(settings(config, own), &config.data.dir, streams, clock, metrics, targets).await;
     started.context("workflows")
 }
 
-fn settings(config: &Config) -> WorkflowsConfig {
+fn settings(config: &Config, own: Vec<u32>) -> WorkflowsConfig {
     let workflows = &config.workflows;
     WorkflowsConfig {
+        partitions: Some(own),
         concurrency: workflows.concurrency,
         window: workflows.window,
         breaker_failures: workflows.breaker_failures,

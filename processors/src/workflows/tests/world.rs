@@ -94,7 +94,7 @@ impl World {
         let config = ConsumerConfig {
             group: GROUP.into(),
             stream: StreamName::workflows(),
-            partitions: (0..PARTITIONS).collect(),
+            partitions: self.config.partitions.clone().unwrap_or_else(|| (0..PARTITIONS).collect()),
             read_bytes: 1024 * 1024,
             commit_interval: Duration::from_millis(200),
             gather: Duration::from_millis(1),

@@ -3,12 +3,12 @@
 use std::collections::BTreeSet;
 use std::process::ExitCode;
 
-use processors::plan::{Action, Secret, Step};
+use processors::plan::{Action, Mqtt, Secret, Step};
 use processors::{Rule, RuleSet, ShownDuration};
 
 use super::arguments::Check;
 use crate::admin::table;
-use crate::config::Config;
+use crate::config::{Backend, Config};
 
 /// Prints a line for each rule, and warnings; a mistake is an error.
 pub(super) fn run(arguments: &Check, config: &Config) -> anyhow::Result<ExitCode> {
@@ -63,6 +63,14 @@ fn warnings(rules: &RuleSet, config: &Config) -> Vec<String> {
             }
             Secret::Env(_) | Secret::File(_) => {}
         }
+    }
+    let to_devices = |step: &Step| matches!(step.action, Action::Mqtt(Mqtt { broker: None, .. }));
+    if config.streams.backend == Backend::Fluvio && rules.rules().iter().flat_map(steps).any(to_devices) {
+        warnings.push(
+            "a step sends to devices of the endpoint, which works in `weir up`; where stages run apart, `weir workflows` \
+             refuses it: let the step name a `broker`"
+                .to_owned(),
+        );
     }
     let emails = rules.rules().iter().flat_map(steps).any(|step| matches!(step.action, Action::Email { .. }));
     if emails && !cfg!(feature = "email") {
@@ -131,5 +139,19 @@ mod tests {
         let mut config = Config::default();
         config.streams.emit = vec!["maintenance".to_owned()];
         assert!(!warnings(&rules, &config).join("\n").contains("maintenance"));
+    }
+
+    #[test]
+    fn commands_to_devices_are_warned_of_where_stages_may_be_apart() {
+        let rule = RULES.split("[[rule.step]]").next().unwrap();
+        let to_devices = format!("{rule}[[rule.step]]\nmqtt = \"commands\"\n");
+        let to_broker = format!("{to_devices}broker = \"mqtt://10.0.0.5:1883\"\n");
+        let warned = |text: &str, backend| {
+            let mut config = Config::default();
+            config.streams.backend = backend;
+            warnings(&RuleSet::parse(text, "test").unwrap(), &config).join("\n").contains("weir workflows")
+        };
+        assert!(warned(&to_devices, Backend::Fluvio));
+        assert!(!warned(&to_devices, Backend::Embedded) && !warned(&to_broker, Backend::Fluvio));
     }
 }
