@@ -308,7 +308,10 @@ impl Writer {
 
     fn delete_expired(&mut self) -> Result<(), Stopped> {
         // What is moved here has no groups yet that would hold it.
-        while !self.shared.copying.load(Ordering::Relaxed) && self.delete_oldest()? {}
+        if self.shared.copying.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        while self.delete_oldest()? {}
         Ok(())
     }
 

@@ -266,7 +266,7 @@ async fn the_position_of_a_group_that_stopped_outlives_what_the_cluster_deletes(
     running.claim(&rules(), &[readings(0)]).await.unwrap();
     fill(&world, &running, 3 * CARRY_BYTES).await;
     let carried = world.topic.count(0, |record| matches!(record, Record::Carry { key, .. } if key.0 == sink));
-    assert_eq!(carried, 1, "once in about each {CARRY_BYTES} bytes");
+    assert!((1..=3).contains(&carried), "{carried} times in three times {CARRY_BYTES} bytes");
     world.topic.delete_all_but(0, PARTITION_BYTES / 2);
     assert!(world.topic.start(0) > 0);
 
