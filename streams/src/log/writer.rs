@@ -311,8 +311,11 @@ impl Writer {
         if self.shared.copying.load(Ordering::Relaxed) {
             return Ok(());
         }
-        while self.delete_oldest()? {}
-        Ok(())
+        loop {
+            if !self.delete_oldest()? {
+                return Ok(());
+            }
+        }
     }
 
     /// Deletes the oldest segment if it may go; `false` if not, or if the system refuses. Readers lose it

@@ -34,7 +34,7 @@ const NOW: i64 = 1_785_229_200_000_000;
 
 /// Streams in memory that have forgotten their first records.
 #[derive(Debug)]
-struct Retained {
+pub(crate) struct Retained {
     all: Arc<MemoryStreams>,
     start: AtomicU64,
 }

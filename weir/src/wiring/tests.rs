@@ -31,8 +31,19 @@ async fn open(config: &Config) -> Backend {
     Backend::open(config, "test", true, &Registry::new(), SystemClock::shared()).await.unwrap()
 }
 
+/// Waits until nobody has the log: the last task that did ends a moment after the stop.
+async fn closed(config: &Config) {
+    let open = async || Backend::open(config, "test", true, &Registry::new(), SystemClock::shared()).await;
+    until("the log is closed", async || match open().await {
+        Ok(backend) => backend.close().await.is_ok(),
+        Err(_) => false,
+    })
+    .await;
+}
+
 /// Opens the consumers of `role`, and says where each group stands then.
 async fn positions_of(config: &Config, role: &Role) -> Vec<String> {
+    closed(config).await;
     let (registry, backend) = (Registry::new(), open(config).await);
     let metrics = ConsumerMetrics::register(&registry).unwrap();
     let context = consume::Context { streams: backend.streams(), clock: SystemClock::shared(), metrics };
@@ -45,9 +56,13 @@ async fn positions_of(config: &Config, role: &Role) -> Vec<String> {
     groups.iter().map(|at| format!("{} {} {}", at.group, at.partition, at.offset)).collect()
 }
 
+/// Starts `role` on ports of its own, once the one before has let go of the log.
 async fn start(config: &Config, rules: &str, role: Role) -> Pipeline {
+    closed(config).await;
+    let mut config = config.clone();
+    (config.mqtt.listen, config.http.listen) = (free(), free());
     let rules = RuleSet::parse(rules, "test").unwrap();
-    let started = Pipeline::start(config, rules, &role, SystemClock::shared(), std::future::pending()).await;
+    let started = Pipeline::start(&config, rules, &role, SystemClock::shared(), std::future::pending()).await;
     started.unwrap().unwrap()
 }
 
@@ -203,8 +218,7 @@ async fn a_damaged_table_is_found_before_the_port_listens() {
     assert!(started.is_err());
     // Nobody has the port: had the door been open, its thread would still hold it.
     assert!(std::net::TcpListener::bind(config.mqtt.listen).is_ok());
-    // The log is closed again, too.
-    open(&config).await.close().await.unwrap();
+    closed(&config).await;
 }
 
 #[tokio::test]
@@ -217,7 +231,7 @@ async fn a_stop_before_the_start_is_done_leaves_nothing_open() {
     if let Some(pipeline) = started.unwrap() {
         pipeline.stop().await.unwrap();
     }
-    open(&config).await.close().await.unwrap();
+    closed(&config).await;
 }
 
 #[tokio::test]

@@ -23,7 +23,7 @@ fn bench() -> Bench {
         duration: Duration::from_secs(1),
         readings_per_message: 1,
         rounds: 3,
-        clock: telemetry::SystemClock::shared(),
+        clock: telemetry::clock::SystemClock::shared(),
     }
 }
 

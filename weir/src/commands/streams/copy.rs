@@ -46,7 +46,11 @@ pub(super) async fn run(arguments: &CopyTo, config: &Config) -> anyhow::Result<E
     }
     .await;
     let closed = source.close().await;
-    let report = outcome.context("the copy is not finished; run the same command to go on")?;
+    let report = outcome.map_err(|error| match error.downcast_ref() {
+        // Nothing that running it again would change.
+        Some(streams::Error::Incompatible(_)) => error,
+        _ => error.context("the copy is not finished; run the same command to go on"),
+    })?;
     closed?;
     print!("{}", text(&report));
     for difference in &report.differences {
