@@ -126,7 +126,12 @@ pub(crate) fn gauge(registry: &Registry, name: &str, help: &str) -> Result<IntGa
     Ok(gauge)
 }
 
-pub(crate) fn labelled(registry: &Registry, name: &str, help: &str, label: &str) -> Result<IntCounterVec, prometheus::Error> {
+pub(crate) fn labelled(
+    registry: &Registry,
+    name: &str,
+    help: &str,
+    label: &str,
+) -> Result<IntCounterVec, prometheus::Error> {
     let counter = IntCounterVec::new(Opts::new(name, help), &[label])?;
     registry.register(Box::new(counter.clone()))?;
     Ok(counter)

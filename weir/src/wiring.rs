@@ -154,7 +154,13 @@ impl Pipeline {
             (None, None) => None,
             _ => Some(Dlq::open(&config.data.dir, streams.clone(), intake.clone(), runs, !role.apart, clock)?),
         };
-        server.open(api::router(ApiState { workflows: workflows.clone(), dlq, rules, registry: registry.clone(), streams }));
+        server.open(api::router(ApiState {
+            workflows: workflows.clone(),
+            dlq,
+            rules,
+            registry: registry.clone(),
+            streams,
+        }));
         consumers.spawn(&mut supervisor);
         if let (Some(commands), Some(workflows)) = (commands, workflows) {
             supervisor.keep(tokio::spawn(devices::tell_arrivals(commands, workflows)));

@@ -221,7 +221,12 @@ impl Streams for FluvioStreams {
         for of in partitions {
             self.lane(of)?;
         }
-        self.groups.claim(group, partitions).await
+        self.groups.claim(group, partitions).await?;
+        // What the former owner appended last is seen by who goes on behind it.
+        for of in partitions {
+            watcher::ask(&self.cluster, &self.bounds, &self.lane(of)?.place).await?;
+        }
+        Ok(())
     }
 
     async fn groups(&self) -> Result<Vec<GroupPosition>, Error> {

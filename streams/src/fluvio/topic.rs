@@ -17,7 +17,7 @@ use super::fetch::{Fetched, Fetcher};
 use super::limits::{TOPIC_ATTEMPTS, pause};
 use super::produce::{Refusal, produce};
 use super::records::Packer;
-use super::watcher::ask_once;
+use super::watcher::ask;
 use crate::contract::Error;
 
 /// Partitions of a topic, each an ordered log of bytes, the same for everybody who reads it.
@@ -142,15 +142,6 @@ impl Topic for ClusterTopic {
 
     async fn bounds(&self, partition: u32) -> Result<Range<u64>, Error> {
         let place = &self.ends(partition)?.place;
-        for attempt in 1..TOPIC_ATTEMPTS {
-            match ask_once(&self.cluster, &self.bounds, place).await {
-                Ok(told) => return Ok(told),
-                Err(_) => {
-                    self.cluster.doubt().await;
-                    tokio::time::sleep(pause(u64::from(partition), attempt)).await;
-                }
-            }
-        }
-        ask_once(&self.cluster, &self.bounds, place).await
+        ask(&self.cluster, &self.bounds, place).await
     }
 }

@@ -15,7 +15,7 @@ use fluvio_spu_schema::server::fetch_offset::{
 use super::bounds::Bounds;
 use super::cluster::{Cluster, Leader, Place};
 use super::connection::Connection;
-use super::limits::{POLL_ALL, POLL_READ, pause};
+use super::limits::{POLL_ALL, POLL_READ, TOPIC_ATTEMPTS, pause};
 use crate::contract::Error;
 
 /// Keeps `bounds` fresh until it is aborted.
@@ -52,6 +52,20 @@ pub(super) async fn ask_once(cluster: &Cluster, bounds: &Bounds, place: &Place) 
     let told = told.ok_or_else(|| Error::Unavailable(format!("fluvio: no bounds of {}/{}", place.0, place.1)))?;
     bounds.told(place, told.clone());
     Ok(told)
+}
+
+/// As [`ask_once`], a few times while the cluster does not answer.
+pub(super) async fn ask(cluster: &Cluster, bounds: &Bounds, place: &Place) -> Result<Range<u64>, Error> {
+    for attempt in 1..TOPIC_ATTEMPTS {
+        match ask_once(cluster, bounds, place).await {
+            Ok(told) => return Ok(told),
+            Err(_) => {
+                cluster.doubt().await;
+                tokio::time::sleep(pause(u64::from(place.1), attempt)).await;
+            }
+        }
+    }
+    ask_once(cluster, bounds, place).await
 }
 
 struct Watcher {

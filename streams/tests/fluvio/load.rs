@@ -27,8 +27,8 @@ async fn what_was_acknowledged_is_read_once_and_in_order() {
     for (count, writer) in counts.iter_mut().zip(writers) {
         let (records, mut latencies) = writer.await.unwrap();
         latencies.sort_unstable();
-        let at = |part: f64| latencies[((latencies.len() - 1) as f64 * part) as usize];
-        println!("{records} records acknowledged, p50 {:?}, p99 {:?}, longest {:?}", at(0.5), at(0.99), at(1.0));
+        let at = |percent: usize| latencies[(latencies.len() - 1) * percent / 100];
+        println!("{records} records acknowledged, p50 {:?}, p99 {:?}, longest {:?}", at(50), at(99), at(100));
         *count = Some(records);
     }
     stop.send(counts).unwrap();

@@ -35,7 +35,13 @@ impl Served {
             registry.register(Box::new(counter)).unwrap();
         }
         let (sender, rules) = watch::channel(Arc::new(RuleSet::parse(RULES, "rules.toml").unwrap()));
-        let state = ApiState { workflows, dlq: Some(letters.dlq.clone()), rules: Some(rules), registry, streams: letters.streams.clone() };
+        let state = ApiState {
+            workflows,
+            dlq: Some(letters.dlq.clone()),
+            rules: Some(rules),
+            registry,
+            streams: letters.streams.clone(),
+        };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         tokio::spawn(async move { axum::serve(listener, router(state)).await });
