@@ -41,6 +41,8 @@ pub(super) enum Kind {
     Moved,
     /// An offset whose record was lost where it was moved from. Without payload.
     Lost,
+    /// No record: it came so that the server shows those before it. Without writer, sequence and payload.
+    Nothing,
 }
 
 impl Envelope {
@@ -50,6 +52,7 @@ impl Envelope {
             Kind::Record => 0,
             Kind::Moved => 1,
             Kind::Lost => 2,
+            Kind::Nothing => 3,
         };
         let mut header = [0; CHECKED];
         let mut fields = &mut header[..];
@@ -78,6 +81,7 @@ impl Envelope {
             (VERSION, 0) => Kind::Record,
             (VERSION, 1) => Kind::Moved,
             (VERSION, 2) => Kind::Lost,
+            (VERSION, 3) => Kind::Nothing,
             _ => return None,
         };
         let envelope = Self {

@@ -54,7 +54,7 @@ impl Fetcher {
             Some(connection) => connection,
             None => self.cluster.leader(&self.place).await?,
         };
-        let response = connection.call(self.request(from), self.cluster.timeout).await?;
+        let response = connection.call(self.request(from, Isolation::ReadCommitted), self.cluster.timeout).await?;
         let found = response.find_partition(&self.place.0, self.place.1);
         let found = found.ok_or_else(|| self.unavailable("a reply without the partition"))?;
         match found.error_code {
@@ -82,6 +82,28 @@ impl Fetcher {
         Ok(Fetched::Slots(unpacked.slots))
     }
 
+    /// Offset behind all records that the server has from `shown` on, where those that it shows end: more are there that
+    /// not all replicas have, or of which it forgot that they do. Less is told than there is if it does not fit a reply.
+    ///
+    /// # Errors
+    /// As [`Self::fetch`].
+    pub(super) async fn end(&mut self, shown: u64) -> Result<u64, Error> {
+        let mut connection = match self.connection.take() {
+            Some(connection) => connection,
+            None => self.cluster.leader(&self.place).await?,
+        };
+        let response = connection.call(self.request(shown, Isolation::ReadUncommitted), self.cluster.timeout).await?;
+        let found = response.find_partition(&self.place.0, self.place.1);
+        let found = found.ok_or_else(|| self.unavailable("a reply without the partition"))?;
+        if found.error_code != ErrorCode::None {
+            return Err(self.unavailable(&found.error_code.to_string()));
+        }
+        self.connection = Some(connection);
+        let last = found.records.batches.last();
+        let end = last.map_or(0, |batch| batch.base_offset + i64::from(batch.last_offset_delta()) + 1);
+        Ok(u64::try_from(end).unwrap_or(0).max(shown))
+    }
+
     fn next_size(&mut self, empty: bool, ended: Option<Ended>) {
         self.bytes = FETCH_BYTES;
         if let Some(Ended::Cut(needed)) = ended {
@@ -93,13 +115,13 @@ impl Fetcher {
         }
     }
 
-    fn request(&self, from: u64) -> Fetch {
+    fn request(&self, from: u64, isolation_level: Isolation) -> Fetch {
         let max_bytes = i32::try_from(self.bytes).unwrap_or(i32::MAX);
         let fetch_offset = i64::try_from(from).unwrap_or(i64::MAX);
         let partition =
             FetchPartition { partition_index: self.place.1, fetch_offset, max_bytes, ..FetchPartition::default() };
         let topic = FetchableTopic { name: self.place.0.to_string(), fetch_partitions: vec![partition] };
-        Fetch { max_bytes, isolation_level: Isolation::ReadCommitted, topics: vec![topic], ..Fetch::default() }
+        Fetch { max_bytes, isolation_level, topics: vec![topic], ..Fetch::default() }
     }
 
     fn unavailable(&self, why: &str) -> Error {

@@ -119,6 +119,7 @@ impl FluvioStreams {
             for slot in slots {
                 at = slot.offset + 1;
                 match slot.value.as_ref().and_then(Envelope::open) {
+                    Some((envelope, _)) if envelope.kind == Kind::Nothing => {}
                     Some((envelope, _)) if envelope.writer == MOVER => next = next.max(envelope.sequence + 1),
                     Some(_) => return Err(Error::Incompatible(format!("{to} has records of its own; expected none"))),
                     None => {}

@@ -80,6 +80,9 @@ pub(super) const HOLE_SEEN: u32 = 5;
 /// How often a request of the coordination of groups is made before it counts as failed.
 pub(super) const TOPIC_ATTEMPTS: u32 = 3;
 
+/// How long records that a server has may take until it shows them, before it is helped.
+pub(super) const SHOWN_SOON: Duration = Duration::from_millis(200);
+
 /// Timeouts that a stop waits for what was submitted.
 pub(super) const CLOSE_TIMEOUTS: u32 = 3;
 

@@ -5,7 +5,7 @@
 //!
 //! In reading order: `envelope` (what a record is), `copies` (records that came twice), `records` (batches, and whether
 //! they arrived whole), `tls`, `connection` and `cluster` (whom to ask), `admin` (topics), `bounds` and `watcher` (where
-//! partitions end), `fetch` and `reader`, `produce` and `producer`, `topic` and `groups` (who reads what), `streams`,
+//! partitions end), `hidden` (what servers keep to themselves), `fetch` and `reader`, `produce` and `producer`, `topic` and `groups` (who reads what), `streams`,
 //! `import`; `limits`. See docs/adr/0013-streams-on-fluvio.md.
 
 mod admin;
@@ -18,6 +18,7 @@ mod destination;
 mod envelope;
 mod fetch;
 mod groups;
+mod hidden;
 mod import;
 mod limits;
 mod metrics;

@@ -218,6 +218,11 @@ impl Sieve {
             self.damaged(offset, read);
             return;
         };
+        if envelope.kind == Kind::Nothing {
+            // Among records that were moved it has no offset.
+            self.next = if self.moved { self.next } else { self.next.max(at + base + 1) };
+            return;
+        }
         self.moved = envelope.kind != Kind::Record;
         let offset = if self.moved { envelope.sequence } else { at + base };
         match self.copies.see(envelope.writer, envelope.sequence, at) {
@@ -237,6 +242,7 @@ impl Sieve {
         self.next = offset + 1;
         match envelope.kind {
             Kind::Lost => read.lost += 1,
+            Kind::Nothing => {}
             Kind::Record | Kind::Moved => {
                 let Envelope { rows, appended_at, .. } = envelope;
                 read.records.push(Record { offset, appended_at, rows, payload });

@@ -17,7 +17,8 @@ use super::cluster::{Cluster, Place};
 use super::config::FluvioConfig;
 use super::envelope::{HEADER, Kind};
 use super::groups::Groups;
-use super::limits::{CLOSE_TIMEOUTS, REQUEST_BYTES};
+use super::hidden::reveal;
+use super::limits::{CLOSE_TIMEOUTS, REQUEST_BYTES, TOPICS_READY};
 use super::metrics::FluvioMetrics;
 use super::producer::{Outgoing, Producer, Queue, Writer};
 use super::reader::PartitionReader;
@@ -66,12 +67,18 @@ impl FluvioStreams {
         let cluster = Arc::new(Cluster::new(&config, clock.clone(), metrics.clone())?);
         ensure(&cluster, &topics, config.replication).await?;
         cluster.answered();
-        let places = topics.iter().flat_map(|topic| (0..topic.partitions).map(|index| (topic.name.clone(), index)));
-        let bounds = Arc::new(Bounds::new(places, clock.clone(), metrics));
-        for place in bounds.places(true) {
-            watcher::ask_once(&cluster, &bounds, &place).await?;
+        let places = topics.iter().map(|topic| (0..topic.partitions).map(|index| (topic.name.clone(), index)));
+        let mut places: Vec<Vec<Place>> = places.map(Iterator::collect).collect();
+        let bounds = Arc::new(Bounds::new(places.concat(), clock.clone(), metrics));
+        // The topic of groups comes first. It hides nothing for long: all append there, all the time.
+        for place in places.remove(0) {
+            patiently(&cluster, async || watcher::ask(&cluster, &bounds, &place).await.map(drop)).await?;
         }
-        let mut tasks = vec![tokio::spawn(watcher::watch(cluster.clone(), bounds.clone()))];
+        let places = places.concat();
+        for place in &places {
+            patiently(&cluster, async || reveal(&cluster, &bounds, place).await).await?;
+        }
+        let mut tasks = vec![tokio::spawn(watcher::watch(cluster.clone(), bounds.clone(), places))];
         let (failed, id) = (watch::Sender::new(None), writer_id(&config.owner, &*clock));
         let mut partitions = BTreeMap::new();
         for spec in &specs {
@@ -224,7 +231,7 @@ impl Streams for FluvioStreams {
         self.groups.claim(group, partitions).await?;
         // What the former owner appended last is seen by who goes on behind it.
         for of in partitions {
-            watcher::ask(&self.cluster, &self.bounds, &self.lane(of)?.place).await?;
+            reveal(&self.cluster, &self.bounds, &self.lane(of)?.place).await?;
         }
         Ok(())
     }
@@ -247,6 +254,19 @@ impl FluvioStreams {
             return Ok(());
         }
         Err(Error::OutOfRange { partition: of.clone(), offset, start: known.start, end: known.end })
+    }
+}
+
+/// What `ask` answers, asked again for as long as a cluster may take to be ready.
+async fn patiently(cluster: &Cluster, ask: impl AsyncFn() -> Result<(), Error>) -> Result<(), Error> {
+    let since = cluster.clock.monotonic();
+    loop {
+        match ask().await {
+            Err(error @ Error::Unavailable(_)) if cluster.clock.monotonic() - since < TOPICS_READY => {
+                tracing::debug!(%error, "asking again");
+            }
+            answer => return answer,
+        }
     }
 }
 

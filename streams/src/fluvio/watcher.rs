@@ -15,11 +15,12 @@ use fluvio_spu_schema::server::fetch_offset::{
 use super::bounds::Bounds;
 use super::cluster::{Cluster, Leader, Place};
 use super::connection::Connection;
+use super::hidden::reveal;
 use super::limits::{POLL_ALL, POLL_READ, TOPIC_ATTEMPTS, pause};
 use crate::contract::Error;
 
-/// Keeps `bounds` fresh until it is aborted.
-pub(super) async fn watch(cluster: Arc<Cluster>, bounds: Arc<Bounds>) {
+/// Keeps `bounds` fresh until it is aborted, and sees to it that a server that was away shows all it has of `streams`.
+pub(super) async fn watch(cluster: Arc<Cluster>, bounds: Arc<Bounds>, streams: Vec<Place>) {
     let mut watcher = Watcher { cluster, bounds, connections: BTreeMap::new() };
     let (mut failures, mut rounds) = (0, 0_u32);
     let rounds_of_all = u32::try_from(POLL_ALL.as_millis() / POLL_READ.as_millis().max(1)).unwrap_or(1);
@@ -31,6 +32,9 @@ pub(super) async fn watch(cluster: Arc<Cluster>, bounds: Arc<Bounds>) {
                 if all {
                     watcher.cluster.answered();
                 }
+                if failures > 0 {
+                    tokio::spawn(reveal_all(watcher.cluster.clone(), watcher.bounds.clone(), streams.clone()));
+                }
                 failures = 0;
                 tokio::time::sleep(POLL_READ).await;
             }
@@ -40,6 +44,15 @@ pub(super) async fn watch(cluster: Arc<Cluster>, bounds: Arc<Bounds>) {
                 watcher.cluster.doubt().await;
                 tokio::time::sleep(pause(0, failures)).await;
             }
+        }
+    }
+}
+
+/// Nobody waits for this.
+async fn reveal_all(cluster: Arc<Cluster>, bounds: Arc<Bounds>, places: Vec<Place>) {
+    for place in places {
+        if let Err(error) = reveal(&cluster, &bounds, &place).await {
+            tracing::debug!(topic = %place.0, partition = place.1, %error, "not asked for what it hides");
         }
     }
 }

@@ -75,6 +75,18 @@ fn what_is_before_the_place_only_teaches() {
 }
 
 #[test]
+fn what_says_nothing_takes_an_offset_but_is_no_record() {
+    let nothing = |offset| slot(offset, Kind::Nothing, 0, 0);
+    let mut sieve = self::sieve(0);
+    let read = pass(&mut sieve, 0, vec![nothing(0), slot(1, Kind::Record, 1, 0), nothing(2), nothing(3)]);
+    assert_eq!((found(&read), read.next, read.lost), (vec![(1, "1/0")], 4, 0));
+
+    let mut moved = self::sieve(50);
+    let read = pass(&mut moved, 50, vec![slot(0, Kind::Moved, 9, 50), nothing(1), slot(2, Kind::Moved, 9, 51)]);
+    assert_eq!((found(&read), read.next, read.lost), (vec![(50, "9/50"), (51, "9/51")], 52, 0));
+}
+
+#[test]
 fn records_that_are_missing_are_counted() {
     let mut sieve = sieve(0);
     pass(&mut sieve, 0, vec![slot(0, Kind::Record, 1, 0), slot(1, Kind::Record, 1, 3)]);
