@@ -25,7 +25,7 @@ pub(crate) fn run(setting: &Setting) -> anyhow::Result<Outcome> {
     let mut outcome = lanes::play(setting.count(46, 1_200, 6_000), PER_ROUND, |number, faults| {
         // With workflows, or the points on their way would never be reached.
         let plan = Plan { binary: setting.binaries.faults.clone(), ..workflows::plan(setting, "points", number) };
-        play(setting, plan, |round| attack(round, &points, number * PER_ROUND, faults))
+        play(setting, plan, |round| attack(round, &points, number * faults, faults))
     })?;
     let missed = points.iter().filter(|point| !outcome.faults.contains_key(&fault(point)));
     let missed: Vec<&str> = missed.map(String::as_str).collect();

@@ -39,6 +39,8 @@ enum Bait {
     WriteErrors,
     /// A table that is held while the log is full of what it has not passed.
     HeldTable,
+    /// An outbox whose commits are held while positions go on.
+    HeldOutbox,
     /// The order of system calls.
     Audit,
     /// The model of the disk.
@@ -65,7 +67,7 @@ const BAITS: &[(&str, Bait)] = &[
     ("alerts_repeated", Bait::Point("alerts_appended")),
     ("step_done_before_attempt", Bait::Steps("outbox_committed")),
     ("emit_recovery_skipped", Bait::Steps("event_appended")),
-    ("outbox_after_position", Bait::Steps("outbox_commit")),
+    ("outbox_after_position", Bait::HeldOutbox),
     ("keys_forgotten", Bait::Steps("position_commit")),
     ("parquet_sync_skipped", Bait::Power),
     ("rename_after_commit", Bait::Point("delta_synced")),
@@ -137,6 +139,7 @@ fn once(setting: &Setting, tooth: &str, bait: Bait, number: u32) -> anyhow::Resu
         Bait::Devices => play(setting, planted(devices::plan(setting, number)), |round| kills(round, 2)),
         Bait::WriteErrors => play(setting, plan, write_errors),
         Bait::HeldTable => play(setting, plan, held_table),
+        Bait::HeldOutbox => play(setting, planted(workflows::plan(setting, "teeth", number)), held_outbox),
         Bait::Audit => play(setting, plan, audit::attack),
         Bait::Model => log::planted(setting, tooth, "model"),
         Bait::Damage => log::planted(setting, tooth, "damage"),
@@ -178,6 +181,24 @@ fn at_point(round: &mut Round, point: &str) -> anyhow::Result<()> {
         let mut weir = Weir::spawn(&launch.clone().with("WEIR_FAULT", format!("{point}:{nth}:kill")))?;
         weir.wait(REACH)?;
         round.weir = Some(weir);
+        round.restart()?;
+    }
+    Ok(())
+}
+
+/// The outbox stands still, and then the process is killed: no position may have moved past what is in it.
+fn held_outbox(round: &mut Round) -> anyhow::Result<()> {
+    round.workflows.iter().for_each(Workflows::misbehave);
+    let hold = round.directory.join("hold");
+    std::fs::write(&hold, "")?;
+    let launch = round.launch.clone();
+    for _ in 0..3 {
+        let nth = round.random.random_range(1..20);
+        round.kill()?;
+        let held = launch.clone().with("WEIR_FAULT", format!("outbox_commit:{nth}:hold={}", hold.display()));
+        round.weir = Some(Weir::spawn(&held)?);
+        round.pause(1_500..2_500);
+        round.kill()?;
         round.restart()?;
     }
     Ok(())
