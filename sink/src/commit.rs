@@ -10,21 +10,19 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use parquet::errors::ParquetError;
 use streams::consume::Passed;
 use streams::faults::{Point, Tooth, point, tooth};
 use telemetry::Clock;
 
-use crate::arrange::{HourRows, arrange};
 use crate::buffer::PartitionRows;
-use crate::delta::{Action, Add, stats};
+use crate::compute::{self, Encoded};
+use crate::delta::{Action, Add};
 use crate::durable;
 use crate::error::SinkError;
-use crate::file;
 use crate::layout::{Hour, PARTITION_COLUMNS, PartName};
 use crate::ownership::Ownership;
 use crate::spec::TableSpec;
@@ -146,41 +144,31 @@ impl Committer {
 
     fn stage_into(&self, files: &mut Vec<StagedFile>, rows: BTreeMap<u32, PartitionRows>) -> Result<(), SinkError> {
         let mut unsynced = Vec::with_capacity(SYNC_GROUP);
-        for (partition, rows) in rows {
-            let sorted = arrange(&rows, &self.spec).map_err(|error| columns("cannot sort rows", error))?;
-            drop(rows);
-            for hour in sorted.hours(&self.spec) {
-                let hour = hour.map_err(|error| columns("cannot sort rows", error))?;
-                let staged = self.staging(partition).join(format!("{}.staged", files.len()));
-                point(Point::ParquetWrite);
-                let (file, open) = self.stage_file(staged, partition, &hour)?;
-                files.push(file);
-                unsynced.push(open);
-                if unsynced.len() == SYNC_GROUP {
-                    sync_all(&mut unsynced, &self.paths.staging)?;
-                }
+        compute::encode_all(rows, &self.spec, |encoded| {
+            let staged = self.staging(encoded.partition).join(format!("{}.staged", files.len()));
+            point(Point::ParquetWrite);
+            let (file, open) = self.stage_file(staged, encoded)?;
+            files.push(file);
+            unsynced.push(open);
+            if unsynced.len() == SYNC_GROUP {
+                sync_all(&mut unsynced, &self.paths.staging)?;
             }
-        }
+            Ok(())
+        })?;
         sync_all(&mut unsynced, &self.paths.staging)?;
         point(Point::ParquetSynced);
         Ok(())
     }
 
-    fn stage_file(&self, staged: PathBuf, partition: u32, hour: &HourRows) -> Result<(StagedFile, File), SinkError> {
-        let file = file::write(&staged, hour, &self.spec).inspect_err(|_| discard_file(&staged))?;
-        let bytes = file.metadata().map_err(SinkError::io("cannot stat", &staged))?.len();
+    fn stage_file(&self, staged: PathBuf, encoded: Encoded) -> Result<(StagedFile, File), SinkError> {
+        let Encoded { partition, hour, offsets: (first, last), rows, stats, bytes } = encoded;
+        let mut file = durable::create_new(&staged)?;
+        let written = file.write_all(&bytes).map_err(SinkError::io("cannot write", &staged));
+        written.inspect_err(|_| discard_file(&staged))?;
         point(Point::ParquetClosed);
-        let (first, last) = hour.offsets;
         let epoch = self.ownership.as_ref().and_then(|owned| owned.epoch(partition));
-        let staged = StagedFile {
-            staged,
-            hour: hour.hour,
-            name: PartName { partition, first, last, epoch },
-            bytes,
-            rows: hour.batch.num_rows() as u64,
-            stats: stats::of(&hour.batch, &self.spec),
-        };
-        Ok((staged, file))
+        let name = PartName { partition, first, last, epoch };
+        Ok((StagedFile { staged, hour, name, bytes: bytes.len() as u64, rows, stats }, file))
     }
 
     /// Rows and positions of other partitions are not this sink's to commit.
@@ -275,8 +263,4 @@ pub(crate) fn discard_file(staged: &Path) {
         }
         _ => {}
     }
-}
-
-fn columns(context: &str, error: arrow::error::ArrowError) -> SinkError {
-    SinkError::Columns { context: context.to_owned(), source: ParquetError::from(error) }
 }

@@ -101,6 +101,11 @@ impl SinkError {
         move |source| Self::Io { context: format!("{action} {}", path.display()), source }
     }
 
+    /// A [`SinkError::Columns`] that says what was being done.
+    pub(crate) fn rows(context: &str, source: impl Into<parquet::errors::ParquetError>) -> Self {
+        Self::Columns { context: context.to_owned(), source: source.into() }
+    }
+
     /// For `map_err`: a [`SinkError::Columns`] that says what was done to `path`.
     pub(crate) fn columns<'a, E: Into<parquet::errors::ParquetError>>(
         action: &'a str,

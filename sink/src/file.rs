@@ -1,7 +1,5 @@
 //! One Parquet file of one hour.
 
-use std::fs::File;
-use std::path::Path;
 use std::sync::Arc;
 
 use arrow::datatypes::DataType;
@@ -14,8 +12,6 @@ use parquet::file::properties::{WriterProperties, WriterPropertiesBuilder};
 use parquet::schema::types::ColumnPath;
 
 use crate::arrange::HourRows;
-use crate::durable;
-use crate::error::SinkError;
 use crate::spec::TableSpec;
 
 /// Rows of a row group at most: what a reader decodes at once, and what the writer holds encoded.
@@ -25,23 +21,18 @@ const BLOOM_FALSE_POSITIVES: f64 = 0.01;
 /// Level of zstd: higher ones cost more time than they save bytes on telemetry.
 const ZSTD_LEVEL: i32 = 3;
 
-/// Writes `rows` to the new file `path`. The file is returned so that it can be synced; its bytes are
-/// with the operating system.
-pub(crate) fn write(path: &Path, rows: &HourRows, spec: &TableSpec) -> Result<File, SinkError> {
-    let file = durable::create_new(path)?;
-    encode(&file, rows, spec).map_err(SinkError::columns("cannot write", path))?;
-    Ok(file)
-}
-
-fn encode(file: &File, rows: &HourRows, spec: &TableSpec) -> Result<(), ParquetError> {
+/// The bytes of a file with `rows`.
+///
+/// # Errors
+/// If the rows have not the columns of `spec`.
+pub(crate) fn encode(rows: &HourRows, spec: &TableSpec) -> Result<Vec<u8>, ParquetError> {
     let options = ArrowWriterOptions::new()
         .with_properties(properties(rows, spec)?)
         // Without the embedded Arrow schema every reader sees plain text, not dictionaries.
         .with_skip_arrow_metadata(true);
-    let mut writer = ArrowWriter::try_new_with_options(file, Arc::clone(&spec.schema), options)?;
+    let mut writer = ArrowWriter::try_new_with_options(Vec::new(), Arc::clone(&spec.schema), options)?;
     writer.write(&rows.batch)?;
-    writer.close()?;
-    Ok(())
+    writer.into_inner()
 }
 
 fn properties(rows: &HourRows, spec: &TableSpec) -> Result<WriterProperties, ParquetError> {

@@ -1,4 +1,7 @@
 //! Streams on a Fluvio cluster. Each test has topics of its own and deletes them.
+//!
+//! `WEIR_FLUVIO_REPLICATION=2` for a cluster of two servers; `WEIR_FLUVIO_TLS=FOLDER` for one that asks for certificates, with
+//! `ca.pem`, `client.pem` and `client.key`, and servers that are called `fluvio.test` and `NAME.fluvio.test`.
 
 mod load;
 mod records;
@@ -9,7 +12,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use prometheus::Registry;
-use streams::fluvio::{FluvioConfig, FluvioMetrics, FluvioStreams};
+use streams::fluvio::{FluvioConfig, FluvioMetrics, FluvioStreams, Tls};
 use streams::{Append, Error, Partition, Position, Record, StreamName, StreamSpec, Streams, conformance};
 use telemetry::Timestamp;
 use telemetry::clock::SystemClock;
@@ -28,7 +31,11 @@ fn cluster() -> FluvioConfig {
         owner: "a test".to_owned(),
         record_bytes: 16 * 1024 * 1024,
         queue_bytes: 32 * 1024 * 1024,
-        tls: None,
+        tls: std::env::var("WEIR_FLUVIO_TLS").ok().map(|folder| {
+            let file = |name: &str| std::path::Path::new(&folder).join(name);
+            let (ca, certificate, key) = (file("ca.pem"), file("client.pem"), file("client.key"));
+            Tls { domain: "fluvio.test".to_owned(), ca, certificate, key }
+        }),
     }
 }
 
