@@ -27,4 +27,4 @@ pub use commands::{Commands, SendError};
 pub use config::IngestConfig;
 pub use door::{Ingest, StartError, StopError};
 pub use intake::{Closed, Incoming, IngestState, Intake, Receipt};
-pub use metrics::IngestMetrics;
+pub use metrics::{IngestMetrics, Passage};

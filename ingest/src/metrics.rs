@@ -1,9 +1,15 @@
 //! What the door shows. No label carries a device, a topic or a client.
 
-use prometheus::{IntCounter, IntCounterVec, IntGauge, Opts, Registry};
+mod passage;
+
+use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry};
 use telemetry::Reason;
 
+use self::passage::Counting;
 use crate::commands::OUTCOMES;
+use crate::intake::{Encoded, Tally};
+
+pub use self::passage::Passage;
 
 /// Metrics of the door. Counters of messages and readings advance a group at a time, not one by one.
 #[derive(Clone, Debug)]
@@ -22,6 +28,8 @@ pub struct IngestMetrics {
     pub(crate) live_subscribers: IntGauge,
     pub(crate) commands: IntCounterVec,
     pub(crate) command_subscriptions: IntGauge,
+    pub(crate) acknowledge_seconds: Histogram,
+    passage: Counting,
 }
 
 impl IngestMetrics {
@@ -34,12 +42,12 @@ impl IngestMetrics {
             received_messages: counter(
                 registry,
                 "weir_ingest_received_messages_total",
-                "Messages appended to a group, refused ones too",
+                "Messages taken for a group commit, refused ones too; not those over the size limit",
             )?,
             received_readings: counter(
                 registry,
                 "weir_ingest_received_readings_total",
-                "Readings appended to a group",
+                "Readings taken for a group commit",
             )?,
             acknowledged_messages: counter(
                 registry,
@@ -60,19 +68,19 @@ impl IngestMetrics {
             ignored_fields: counter(
                 registry,
                 "weir_ingest_ignored_fields_total",
-                "Payload fields understood but not kept",
+                "Fields of payloads that were understood but not kept",
             )?,
             connections: gauge(registry, "weir_ingest_connections", "MQTT connections being served")?,
             connections_total: labelled(
                 registry,
                 "weir_ingest_connections_total",
-                "MQTT connections accepted",
+                "MQTT connections accepted, by version of the protocol",
                 "protocol",
             )?,
             open_group_bytes: gauge(
                 registry,
                 "weir_ingest_open_group_bytes",
-                "Size, estimated, of what waits for the next group commit",
+                "Bytes, estimated, of what waits for the next group commit; at mqtt.open_group_bytes reading pauses",
             )?,
             unacknowledged_messages: gauge(
                 registry,
@@ -100,6 +108,18 @@ impl IngestMetrics {
                 "weir_ingest_command_subscriptions",
                 "Subscriptions to commands, with wildcards or without",
             )?,
+            acknowledge_seconds: histogram(
+                registry,
+                "weir_ingest_acknowledge_seconds",
+                "Seconds from the receipt of a message until its acknowledgement was handed to its connection, of \
+                 endpoint and bridge",
+                // From a lone fdatasync of a fast disk to a stall that a person must look at.
+                vec![
+                    0.0002, 0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 0.5, 1.0,
+                    2.0, 5.0, 10.0,
+                ],
+            )?,
+            passage: Counting::default(),
         };
         for reason in Reason::ALL {
             metrics.rejected.with_label_values(&[reason.as_str()]).reset();
@@ -112,6 +132,33 @@ impl IngestMetrics {
         }
         Ok(metrics)
     }
+
+    /// What went through the door since the start.
+    #[must_use]
+    pub fn passage(&self) -> Passage {
+        self.passage.now()
+    }
+
+    /// A group is taken for its commit.
+    pub(crate) fn taken(&self, tally: &Tally) {
+        self.passage.taken(tally);
+    }
+
+    /// The group that came in as `tally` is durable as `encoded`.
+    pub(crate) fn durable(&self, tally: &Tally, encoded: &Encoded) {
+        self.passage.durable(tally, encoded);
+    }
+
+    /// A message is refused and not kept.
+    pub(crate) fn rejected_at_the_door(&self) {
+        self.passage.rejected();
+    }
+}
+
+fn histogram(registry: &Registry, name: &str, help: &str, buckets: Vec<f64>) -> Result<Histogram, prometheus::Error> {
+    let histogram = Histogram::with_opts(HistogramOpts::new(name, help).buckets(buckets))?;
+    registry.register(Box::new(histogram.clone()))?;
+    Ok(histogram)
 }
 
 pub(crate) fn counter(registry: &Registry, name: &str, help: &str) -> Result<IntCounter, prometheus::Error> {

@@ -81,6 +81,7 @@ impl RulesEffect {
     ) -> Self {
         let rules = source.borrow_and_update().clone();
         let counters = counters(&rules, &metrics);
+        metrics.fleet.keep_time(&clock);
         let outbox = Outbox::new(streams, metrics.waits.clone(), limits::APPEND_BYTES.min(limits::PENDING_BYTES));
         Self {
             source,
@@ -187,6 +188,7 @@ impl Effect for RulesEffect {
     async fn apply(&mut self, delivered: Delivered) -> Result<(), EffectError> {
         self.refresh();
         let Delivered { partition, offset, batch, .. } = delivered;
+        self.metrics.fleet.observe(&batch);
         let begun = self.clock.monotonic();
         let rules = self.rules.clone();
         let failed = |error| EffectError::new(format!("evaluating rules on readings/{partition} at {offset}"), error);

@@ -7,7 +7,8 @@
 //!
 //! In reading order: [`rules`] (compiled rules), [`plan`] (what they want done), [`error`] (why a file is refused),
 //! [`evaluation`] (batch in, alerts and firings out), [`firing`] (a rule that fired and has steps), [`effect`] (the
-//! consumer that appends them to streams), [`workflows`] (who does the steps), [`metrics`], [`limits`].
+//! consumer that appends them to streams), [`workflows`] (who does the steps), [`metrics`], [`fleet`] (what devices
+//! measure, for dashboards), [`limits`].
 //! Inside, from text to rules: `load` (files), `file` (the shape of the TOML), `author` and `position` (places in it),
 //! `steps`, `addresses` and `duration` (what a rule wants done), `expression` (text to a compiled predicate) with
 //! `guard`, `names` and `functions` (what it may mention), `template` (messages). From readings to alerts: `readings`
@@ -28,6 +29,7 @@ mod file;
 mod fired;
 pub mod firing;
 mod firings;
+pub mod fleet;
 mod functions;
 mod guard;
 mod keys;

@@ -1,6 +1,8 @@
-//! Metrics of rules. The label `rule` is closed by the rule file.
+//! Metrics of rules. The label `rule` is closed by the rule file. What rules read is shown as well, see [`crate::fleet`].
 
 use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry};
+
+use crate::fleet::Fleet;
 
 /// What rules show.
 #[derive(Clone, Debug)]
@@ -11,6 +13,7 @@ pub struct RulesMetrics {
     pub(crate) waits: IntCounter,
     pub(crate) loaded: IntGauge,
     pub(crate) seconds: Histogram,
+    pub(crate) fleet: Fleet,
 }
 
 impl RulesMetrics {
@@ -30,8 +33,11 @@ impl RulesMetrics {
             Ok(counter)
         };
         let seconds = Histogram::with_opts(
-            HistogramOpts::new("weir_rules_evaluation_seconds", "Time to evaluate all rules on one batch")
-                .buckets(prometheus::exponential_buckets(0.000_01, 4.0, 10)?),
+            HistogramOpts::new(
+                "weir_rules_evaluation_seconds",
+                "Seconds to evaluate all rules on one batch of readings",
+            )
+            .buckets(prometheus::exponential_buckets(0.000_01, 4.0, 10)?),
         )?;
         registry.register(Box::new(seconds.clone()))?;
         let loaded = IntGauge::new("weir_rules_loaded", "Rules that readings are evaluated by")?;
@@ -46,9 +52,10 @@ impl RulesMetrics {
             errors: by_rule("weir_rules_errors_total", "Readings or messages the expression of the rule failed on")?,
             waits: single(
                 "weir_rules_append_waits_total",
-                "Times an append of what fired was refused because the streams were full, and waited",
+                "Appends of what fired that waited, because the streams were full",
             )?,
             seconds,
+            fleet: Fleet::register(registry)?,
         })
     }
 }

@@ -4,9 +4,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use arrow::array::{AsArray, RecordBatch};
+use arrow::compute;
+use arrow::datatypes::TimestampMicrosecondType;
 use async_trait::async_trait;
 use streams::consume::{Delivered, Effect, EffectError, Passed};
-use telemetry::Clock;
+use telemetry::{Clock, Timestamp};
 
 use crate::buffer::{Buffer, bytes_of};
 use crate::commit::Committer;
@@ -27,6 +30,8 @@ pub struct TableSink {
     clock: Arc<dyn Clock>,
     metrics: TableMetrics,
     buffer: Buffer,
+    /// When the oldest reading in the buffer was received.
+    oldest: Option<Timestamp>,
     /// `None` while a flush is under way, and for good after one failed: what is on disk is then unknown.
     committer: Option<Committer>,
 }
@@ -61,6 +66,7 @@ impl TableSink {
             roll_age: config.roll_age,
             committer: Some(recovered.committer),
             buffer: Buffer::default(),
+            oldest: None,
             spec,
             clock,
             metrics,
@@ -85,6 +91,7 @@ impl TableSink {
         let bytes = bytes_of(&batch);
         let batch = self.spec.project(&batch)?;
         if batch.num_rows() > 0 {
+            self.oldest = [self.oldest, oldest(&batch)].into_iter().flatten().min();
             let pushed = self.buffer.push(partition, offset, batch, bytes, self.clock.monotonic());
             pushed.map_err(|error| SinkError::Columns {
                 context: "cannot merge rows".to_owned(),
@@ -120,6 +127,9 @@ impl TableSink {
         self.metrics.committed_bytes.inc_by(committed.bytes);
         self.metrics.commit_conflicts.inc_by(committed.conflicts);
         self.metrics.commit_seconds.observe(self.clock.monotonic().saturating_sub(started).as_secs_f64());
+        if let Some(oldest) = self.oldest.take() {
+            self.metrics.freshness_seconds.observe(self.clock.now().since(oldest).as_secs_f64());
+        }
         self.show_buffer();
         Ok(())
     }
@@ -144,6 +154,12 @@ impl TableSink {
     fn failed(&self, action: &str, error: SinkError) -> EffectError {
         EffectError::new(format!("{action} table {}", self.path.display()), error)
     }
+}
+
+/// When the oldest reading of `batch` was received.
+fn oldest(batch: &RecordBatch) -> Option<Timestamp> {
+    let received = batch.column_by_name("received_at")?.as_primitive_opt::<TimestampMicrosecondType>()?;
+    compute::min(received).map(Timestamp::from_micros)
 }
 
 #[async_trait]

@@ -12,6 +12,7 @@ pub struct SinkMetrics {
     committed_files: IntCounterVec,
     committed_bytes: IntCounterVec,
     commit_seconds: HistogramVec,
+    freshness_seconds: HistogramVec,
     buffered_rows: IntGaugeVec,
     buffered_bytes: IntGaugeVec,
     recovered_files: IntCounterVec,
@@ -25,6 +26,7 @@ pub(crate) struct TableMetrics {
     pub(crate) committed_files: IntCounter,
     pub(crate) committed_bytes: IntCounter,
     pub(crate) commit_seconds: Histogram,
+    pub(crate) freshness_seconds: Histogram,
     pub(crate) buffered_rows: IntGauge,
     pub(crate) buffered_bytes: IntGauge,
     pub(crate) recovered_files: IntCounter,
@@ -40,15 +42,28 @@ impl SinkMetrics {
         let counter =
             |name: &str, help: &str| registered(registry, IntCounterVec::new(Opts::new(name, help), &["table"])?);
         let gauge = |name: &str, help: &str| registered(registry, IntGaugeVec::new(Opts::new(name, help), &["table"])?);
-        let seconds = HistogramOpts::new("weir_sink_commit_seconds", "Time of a commit: sort, write, fsync, log")
+        let seconds = HistogramOpts::new("weir_sink_commit_seconds", "Seconds of a commit: sort, write, fsync, log")
             .buckets(vec![0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0]);
+        let freshness = HistogramOpts::new(
+            "weir_sink_freshness_seconds",
+            "Seconds from the receipt of the oldest reading of a commit until the commit was in the table; what waited \
+             in a backlog or as a dead letter counts from when it first came",
+        );
+        // Around sink.roll_age_seconds, which most of it is.
+        let freshness = freshness.buckets(vec![
+            0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 15.0, 30.0, 60.0, 90.0, 120.0, 300.0, 600.0,
+        ]);
         Ok(Self {
             committed_rows: counter("weir_sink_committed_rows_total", "Rows committed to the table")?,
             committed_files: counter("weir_sink_committed_files_total", "Data files committed to the table")?,
             committed_bytes: counter("weir_sink_committed_bytes_total", "Bytes of the data files committed")?,
             commit_seconds: registered(registry, HistogramVec::new(seconds, &["table"])?)?,
+            freshness_seconds: registered(registry, HistogramVec::new(freshness, &["table"])?)?,
             buffered_rows: gauge("weir_sink_buffered_rows", "Rows held in memory until the next flush")?,
-            buffered_bytes: gauge("weir_sink_buffered_bytes", "Bytes held in memory until the next flush")?,
+            buffered_bytes: gauge(
+                "weir_sink_buffered_bytes",
+                "Bytes, estimated, of the rows held in memory until the next flush",
+            )?,
             recovered_files: counter(
                 "weir_sink_recovered_files_total",
                 "Data files of unfinished commits deleted when the table was opened",
@@ -60,6 +75,13 @@ impl SinkMetrics {
         })
     }
 
+    /// Rows of `table` that were committed since the start, and those held until the next commit.
+    #[must_use]
+    pub fn rows(&self, table: &str) -> (u64, u64) {
+        let held = self.buffered_rows.with_label_values(&[table]).get();
+        (self.committed_rows.with_label_values(&[table]).get(), u64::try_from(held).unwrap_or(0))
+    }
+
     pub(crate) fn of(&self, table: &str) -> TableMetrics {
         let label = &[table];
         TableMetrics {
@@ -67,6 +89,7 @@ impl SinkMetrics {
             committed_files: self.committed_files.with_label_values(label),
             committed_bytes: self.committed_bytes.with_label_values(label),
             commit_seconds: self.commit_seconds.with_label_values(label),
+            freshness_seconds: self.freshness_seconds.with_label_values(label),
             buffered_rows: self.buffered_rows.with_label_values(label),
             buffered_bytes: self.buffered_bytes.with_label_values(label),
             recovered_files: self.recovered_files.with_label_values(label),

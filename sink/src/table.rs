@@ -1,6 +1,10 @@
 //! The table as a reader sees it, without opening it for writing.
 
+mod history;
+
 use std::path::{Component, Path, PathBuf};
+
+pub use self::history::{Commit, Origin};
 
 use crate::delta::{LOG_DIR, Snapshot, application, stats};
 use crate::error::SinkError;

@@ -2,6 +2,8 @@
 
 mod crash;
 mod events;
+mod freshness;
+mod history;
 mod layout;
 mod measure;
 mod owners;

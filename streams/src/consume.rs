@@ -16,11 +16,11 @@ use telemetry::{Clock, Timestamp};
 use tokio::sync::watch;
 
 use self::lag::Lag;
-use self::lane::Lane;
+use self::lane::{Admitted, Lane};
 use crate::contract::{Error, GroupName, Partition, Record, StreamName, Streams};
 use crate::dedupe::Dedupe;
 use crate::faults::{Tooth, tooth};
-use crate::metrics::ConsumerMetrics;
+use crate::metrics::{Applied, ConsumerMetrics, GroupMetrics};
 
 /// How often timers are looked at when nothing arrives.
 const TICK: Duration = Duration::from_millis(50);
@@ -137,6 +137,7 @@ struct Consumer<E> {
     context: Context,
     config: ConsumerConfig,
     effect: E,
+    metrics: GroupMetrics,
     lanes: Vec<Lane>,
     committed_at: Duration,
     /// Whether the effect was given something since its last flush.
@@ -149,12 +150,13 @@ impl<E: Effect> Consumer<E> {
             config.partitions.iter().map(|index| Partition::new(config.stream.clone(), *index)).collect();
         let claim = context.streams.claim(&config.group, &claimed).await;
         claim.map_err(|source| ConsumeError::Streams { group: config.group.clone(), source })?;
+        let metrics = context.metrics.of(&config.group, config.stream.as_str());
         let mut lanes = Vec::new();
         for index in &config.partitions {
             lanes.push(Lane::open(&context, &config, *index, effect.recovered(*index)).await?);
         }
         let committed_at = context.clock.monotonic();
-        let mut consumer = Self { context, config, effect, lanes, committed_at, unflushed: false };
+        let mut consumer = Self { context, config, effect, metrics, lanes, committed_at, unflushed: false };
         // Registers the group: from now on nothing it has not passed is deleted.
         consumer.commit_positions().await?;
         Ok(consumer)
@@ -189,19 +191,30 @@ impl<E: Effect> Consumer<E> {
         let mut found = Found::Nothing;
         for index in 0..self.lanes.len() {
             let Some(lane) = self.lanes.get_mut(index) else { continue };
-            let records = lane.read(&self.context, &self.config).await?;
+            let records = lane.read(&self.context, &self.config, &self.metrics).await?;
             found = found.max(Found::of(&records, self.config.read_bytes));
             for record in records {
-                let (partition, next) = (lane.partition.index, record.offset + 1);
-                let appended_at = record.appended_at;
-                if let Some(delivered) = lane.admit(&self.context, &self.config, record)? {
+                let (partition, offset, appended_at) = (lane.partition.index, record.offset, record.appended_at);
+                let Admitted { rows, left_out, delivered } = lane.admit(&self.config, &self.metrics, record)?;
+                let kept = delivered.as_ref().map_or(0, |delivered| delivered.batch.num_rows() as u64);
+                if let Some(delivered) = delivered {
                     self.unflushed = true;
+                    let begun = self.context.clock.monotonic();
                     self.effect.apply(delivered).await.map_err(|source| failed(&self.config, source))?;
+                    let took = self.context.clock.monotonic().saturating_sub(begun);
+                    self.metrics.apply_seconds.observe(took.as_secs_f64());
                 }
-                lag.passed(partition, next, appended_at);
+                if let Some(since) = &self.metrics.since {
+                    since.applied(Applied { partition, offset, rows, left_out, kept });
+                }
+                lag.passed(partition, offset + 1, appended_at);
                 if self.context.clock.now().since(appended_at) < BEHIND {
                     std::thread::yield_now();
                 }
+            }
+            if let (Some(since), Some(lane)) = (&self.metrics.since, self.lanes.get(index)) {
+                let Passed { partition, next } = lane.passed();
+                since.stands_at(partition, next);
             }
             self.flush_if_due().await?;
         }
@@ -228,6 +241,9 @@ impl<E: Effect> Consumer<E> {
     async fn flush(&mut self) -> Result<(), ConsumeError> {
         let passed: Vec<Passed> = self.lanes.iter().map(Lane::passed).collect();
         self.effect.flush(&passed).await.map_err(|source| failed(&self.config, source))?;
+        if let Some(since) = &self.metrics.since {
+            since.flushed();
+        }
         self.unflushed = false;
         Ok(())
     }

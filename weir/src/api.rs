@@ -8,6 +8,8 @@
 //! GET  streams, streams/groups                      offsets, positions
 //! GET  streams/{stream}/tail?partition&from&limit   rows
 //! GET  rules                                        rules in force
+//! GET  explain?device&boot&seq                      the way of one message
+//! GET  snapshot                                     the process now
 //! ```
 //!
 //! Who reaches the port may use it: it has no users. So that a web page of somebody else's cannot use it through a
@@ -15,11 +17,14 @@
 
 mod dlq;
 mod error;
-mod guard;
+mod explain;
+pub(crate) mod guard;
 mod rules;
+mod snapshot;
 pub(crate) mod streams;
 mod workflows;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use axum::Router;
@@ -32,6 +37,7 @@ use tokio::sync::watch;
 
 use self::error::ApiError;
 use crate::dlq::Dlq;
+use crate::snapshot::Source;
 
 /// Largest body of a request: 1,000 ids of letters of at most 43 bytes each.
 const BODY_BYTES: usize = 64 * 1024;
@@ -47,6 +53,9 @@ pub(crate) struct ApiState {
     pub(crate) rules: Option<watch::Receiver<Arc<RuleSet>>>,
     pub(crate) registry: Registry,
     pub(crate) streams: Arc<dyn ::streams::Streams>,
+    /// Data directory, for its tables.
+    pub(crate) data: PathBuf,
+    pub(crate) snapshot: Source,
 }
 
 /// The routes, to be merged into those of the admin port.
@@ -61,6 +70,8 @@ pub(crate) fn router(state: ApiState) -> Router {
         .route("/dlq/redrive", post(dlq::redrive))
         .route("/dlq/drop", post(dlq::drop_letters))
         .route("/rules", get(rules::list))
+        .route("/snapshot", get(snapshot::show))
+        .route("/explain", get(explain::explain))
         .route("/streams", get(streams::list))
         .route("/streams/groups", get(streams::groups))
         .route("/streams/{stream}/tail", get(streams::tail))

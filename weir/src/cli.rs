@@ -50,6 +50,10 @@ pub(crate) enum Command {
     /// What streams hold and how far groups have come; moving streams to another backend
     #[command(subcommand)]
     Streams(crate::commands::streams::StreamsCommand),
+    /// Follow one message: when it was received, where it is in streams and table, what it fired and started
+    Explain(crate::commands::explain::Explain),
+    /// Watch running processes in a terminal: rates, lag, values, alerts, the balance
+    Top(crate::commands::top::Top),
     /// Check, try, backtest and list rules
     #[command(subcommand)]
     Rules(crate::commands::rules::RulesCommand),
@@ -252,7 +256,7 @@ pub(crate) struct Load {
 }
 
 /// A time such as `30s`, `5m`, `250ms`, `1h`.
-fn duration(text: &str) -> Result<Duration, String> {
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     let expected = || format!("`{text}`: expected a number with ms, s, m or h, e.g. 30s");
     let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').ok_or_else(expected)?;
     let (number, unit) = text.split_at(digits);

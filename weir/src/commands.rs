@@ -2,6 +2,7 @@
 
 mod demo;
 pub(crate) mod dlq;
+pub(crate) mod explain;
 #[cfg(feature = "faults")]
 pub(crate) mod faults;
 mod load;
@@ -11,6 +12,7 @@ mod simulate;
 mod stage;
 mod status;
 pub(crate) mod streams;
+pub(crate) mod top;
 mod up;
 mod verify;
 pub(crate) mod workflows;
@@ -66,6 +68,8 @@ pub(crate) async fn run(command: Command, mut config: Config) -> anyhow::Result<
         Command::Dlq(command) => dlq::run(command, &config).await,
         Command::Workflows(WorkflowsStage { command: Some(command), .. }) => workflows::run(command, &config).await,
         Command::Streams(command) => streams::run(command, &config).await,
+        Command::Explain(arguments) => explain::run(&arguments, &config, clock).await,
+        Command::Top(arguments) => top::run(arguments, &config, clock).await,
         Command::Rules(command) => rules::run(command, &config, clock).await,
         Command::Config(addresses) => {
             apply(&mut config, &addresses);

@@ -1,8 +1,11 @@
-//! The admin port: `/metrics`, `/healthz`, `/readyz`, and the API.
+//! The admin port: `/metrics`, `/healthz`, `/readyz`, the live page, and the API.
 //!
 //! Its own accept loop, because `axum::serve` waits for ever for a client's headers.
 
+mod connection;
+
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -18,13 +21,19 @@ use hyper_util::service::TowerToHyperService;
 use prometheus::{Encoder, Registry, TextEncoder};
 use serde_json::json;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
+
+pub(crate) use self::connection::Connection;
+use crate::metrics::Requests;
+use crate::page;
 
 /// A client that has not sent its request by then is cut off.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
 /// A connection, with all its requests, ends by then.
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(60);
+/// It takes no request from this age on, and what it streams is asked to end: a browser complains of streams cut off.
+const LAST_REQUEST: Duration = Duration::from_secs(55);
 /// Connections served at once; further ones wait in the listen queue.
 const CONNECTIONS: usize = 64;
 
@@ -43,14 +52,17 @@ pub(crate) struct Server {
     task: JoinHandle<()>,
     health: Router,
     routes: Routes,
+    requests: Requests,
+    /// When it is gone, connections take no more requests.
+    _open: watch::Sender<()>,
 }
 
 /// What is served now.
 #[derive(Clone, Debug)]
 struct Routes {
-    /// Metrics and health, from the first moment; of the API that it is not there yet.
+    /// Metrics, health and the page, from the first moment; of the API that it is not there yet.
     first: Router,
-    /// Metrics, health and the API, once there is something behind it.
+    /// These and the API, once there is something behind it.
     all: Arc<OnceLock<Router>>,
 }
 
@@ -64,7 +76,7 @@ impl Server {
     /// From now on `api` is served, too.
     pub(crate) fn open(&self, api: Router) {
         // A process opens its API once.
-        self.routes.all.get_or_init(|| self.health.clone().merge(api));
+        self.routes.all.get_or_init(|| self.requests.clone().counted(self.health.clone().merge(api)));
     }
 }
 
@@ -75,19 +87,30 @@ impl Routes {
 }
 
 /// Serves the admin port, without an API at first.
-pub(crate) fn serve(listener: TcpListener, registry: Registry, readiness: Readiness) -> Server {
+///
+/// # Errors
+/// If another port of this registry counts its requests.
+pub(crate) fn serve(
+    listener: TcpListener,
+    registry: Registry,
+    readiness: Readiness,
+) -> Result<Server, prometheus::Error> {
+    let requests = Requests::register(&registry)?;
     let health = Router::new()
         .route("/metrics", get(metrics))
         .route("/healthz", get(async || "ok\n"))
         .route("/readyz", get(readyz))
-        .with_state(Admin { registry, readiness: readiness.clone() });
+        .with_state(Admin { registry, readiness: readiness.clone() })
+        .merge(page::page());
     let not_yet = async move || {
         let reason = readiness().err().unwrap_or_else(|| "starting".to_owned());
         (StatusCode::SERVICE_UNAVAILABLE, Json(json!({ "error": format!("not ready: {reason}") })))
     };
-    let first = health.clone().route("/api/{*path}", any(not_yet));
-    let routes = Routes { first, all: Arc::default() };
-    Server { task: tokio::spawn(accept(listener, routes.clone())), health, routes }
+    let first = health.clone().route("/api/{*path}", any(not_yet.clone())).route("/events", any(not_yet));
+    let routes = Routes { first: requests.clone().counted(first), all: Arc::default() };
+    let (open, closed) = watch::channel(());
+    let task = tokio::spawn(accept(listener, routes.clone(), closed));
+    Ok(Server { task, health, routes, requests, _open: open })
 }
 
 /// Binds `address`, saying which flag chose it if that fails.
@@ -98,16 +121,16 @@ pub(crate) async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
     })
 }
 
-async fn accept(listener: TcpListener, routes: Routes) {
+async fn accept(listener: TcpListener, routes: Routes, closed: watch::Receiver<()>) {
     let places = Arc::new(Semaphore::new(CONNECTIONS));
     loop {
         let Ok(place) = places.clone().acquire_owned().await else { return };
         match listener.accept().await {
             Ok((stream, _)) => {
-                let routes = routes.clone();
+                let (routes, closed) = (routes.clone(), closed.clone());
                 tokio::spawn(async move {
                     let _place = place;
-                    connection(stream, routes).await;
+                    connection(stream, routes, closed).await;
                 });
             }
             Err(error) => {
@@ -119,15 +142,32 @@ async fn accept(listener: TcpListener, routes: Routes) {
     }
 }
 
-async fn connection(stream: TcpStream, routes: Routes) {
+async fn connection(stream: TcpStream, routes: Routes, mut closed: watch::Receiver<()>) {
     let mut server = http1::Builder::new();
     server.timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);
     // Looked up for each request: a client may keep its connection from before the API was there.
-    let answer = service_fn(move |request| TowerToHyperService::new(routes.now().clone()).call(request));
-    let serve = server.serve_connection(TokioIo::new(stream), answer);
-    match tokio::time::timeout(CONNECTION_TIMEOUT, serve).await {
-        Ok(Ok(())) | Err(_) => {}
-        Ok(Err(error)) => tracing::debug!(%error, "HTTP connection ended"),
+    let (life, connection) = Connection::new();
+    let answer = service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
+        request.extensions_mut().insert(connection.clone());
+        TowerToHyperService::new(routes.now().clone()).call(request)
+    });
+    let mut serve = pin!(server.serve_connection(TokioIo::new(stream), answer));
+    let served = async {
+        tokio::select! {
+            served = serve.as_mut() => return served,
+            () = tokio::time::sleep(LAST_REQUEST) => {}
+            _ = closed.changed() => {}
+        }
+        life.end();
+        serve.as_mut().graceful_shutdown();
+        serve.await
+    };
+    tokio::select! {
+        served = tokio::time::timeout(CONNECTION_TIMEOUT, served) => match served {
+            Ok(Ok(())) | Err(_) => {}
+            Ok(Err(error)) => tracing::debug!(%error, "HTTP connection ended"),
+        },
+        () = life.cut() => {}
     }
 }
 

@@ -7,10 +7,15 @@ mod cli;
 mod commands;
 mod config;
 mod dlq;
+mod explain;
 mod http;
 mod logging;
+mod metrics;
+mod page;
 mod reload;
+mod snapshot;
 mod supervisor;
+mod top;
 mod verify;
 mod wiring;
 

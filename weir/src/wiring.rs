@@ -47,10 +47,13 @@ use self::halt::{Halt, Halting};
 use self::readiness::Readiness;
 use self::workflows::Reach;
 use crate::api::{self, ApiState};
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::dlq::{Dlq, Runs};
 use crate::http;
+use crate::metrics::{self, Balance};
+use crate::page;
 use crate::reload::{self, Reload};
+use crate::snapshot::Source;
 use crate::supervisor::Supervisor;
 
 /// What a process does, running.
@@ -88,8 +91,8 @@ impl Pipeline {
         let groups = Groups::of(config, role)?;
         let listener = http::bind(config.http.listen).await?;
         let http = listener.local_addr().context("HTTP address")?;
-        let (registry, readiness) = (registry()?, Readiness::new());
-        let server = http::serve(listener, registry.clone(), readiness.asked());
+        let (registry, readiness) = (metrics::registry()?, Readiness::new());
+        let server = http::serve(listener, registry.clone(), readiness.asked())?;
         let data = &config.data.dir;
         std::fs::create_dir_all(data).with_context(|| format!("data directory {}", data.display()))?;
 
@@ -131,12 +134,16 @@ impl Pipeline {
             Some(halt) => Arc::new(Halting { inner: streams.clone(), halt: halt.clone() }),
             None => streams.clone(),
         };
-        let metrics = ConsumerMetrics::register(&registry)?;
-        let context = consume::Context { streams: read, clock: clock.clone(), metrics };
+        let shown = ConsumerMetrics::register(&registry)?;
+        let context = consume::Context { streams: read, clock: clock.clone(), metrics: shown.clone() };
         let reach = if role.door { Reach::Here(devices.clone()) } else { Reach::Elsewhere };
         let around = Surroundings { config, role, rules: rules.clone(), registry: &registry, reach };
         let consumers = Consumers::open(groups, around, context).await?;
         let workflows = consumers.workflows();
+        // What lies in the log before the door opens is not of this process's receiving.
+        let alone = !role.apart && matches!(config.streams.backend, config::Backend::Embedded);
+        let table = consumers.readings_table();
+        let table = table.map(|sink| metrics::Table::new(streams.as_ref(), &shown, sink, alone)).transpose()?;
 
         let mut supervisor = Supervisor::new()?;
         let door = match role.door {
@@ -148,19 +155,24 @@ impl Pipeline {
             devices.open(commands.clone());
         }
         let intake = door.as_ref().map(|door| door.ingest.intake());
+        Balance::register(&registry, streams.clone(), intake.clone(), table, alone)?;
         let bridge = door.as_ref().and_then(Door::bridge);
         let runs = workflows.clone().map(|workflows| Arc::new(workflows) as Arc<dyn Runs>);
         let dlq = match (&intake, &runs) {
             (None, None) => None,
-            _ => Some(Dlq::open(&config.data.dir, streams.clone(), intake.clone(), runs, !role.apart, clock)?),
+            _ => Some(Dlq::open(&config.data.dir, streams.clone(), intake.clone(), runs, !role.apart, clock.clone())?),
         };
-        server.open(api::router(ApiState {
+        let snapshot = Source::new(role.name, registry.clone(), readiness.asked(), streams.clone(), clock);
+        let api = api::router(ApiState {
             workflows: workflows.clone(),
             dlq,
             rules,
             registry: registry.clone(),
             streams,
-        }));
+            data: config.data.dir.clone(),
+            snapshot: snapshot.clone(),
+        });
+        server.open(api.merge(page::live(snapshot)));
         consumers.spawn(&mut supervisor);
         if let (Some(commands), Some(workflows)) = (commands, workflows) {
             supervisor.keep(tokio::spawn(devices::tell_arrivals(commands, workflows)));
@@ -246,13 +258,6 @@ async fn set(reason: &mut watch::Receiver<Option<String>>) -> String {
         Ok(reason) => reason.clone().unwrap_or_default(),
         Err(_) => std::future::pending().await,
     }
-}
-
-fn registry() -> anyhow::Result<Registry> {
-    let registry = Registry::new();
-    let process = prometheus::process_collector::ProcessCollector::for_self();
-    registry.register(Box::new(process)).context("process metrics")?;
-    Ok(registry)
 }
 
 #[cfg(test)]

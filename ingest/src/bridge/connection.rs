@@ -4,6 +4,9 @@
 //! places. When a group is durable, everything owed up to it is written at once. What is owed, and what was read and
 //! not taken, ends with the connection.
 
+use std::time::Duration;
+
+use prometheus::local::LocalHistogram;
 use streams::faults::{Point, Tooth, point, tooth};
 use tokio::sync::watch;
 use tokio::time::MissedTickBehavior;
@@ -35,6 +38,10 @@ pub(super) struct Connection<'a> {
     pub(super) closed: bool,
     /// A message that matched no filter was told of.
     pub(super) told_unmatched: bool,
+    /// When the packets at hand were read, by the monotonic clock.
+    pub(super) received: Duration,
+    /// Times of acknowledgements, handed on whenever some were written.
+    waited: LocalHistogram,
     /// What the gauges show of the debts.
     shown: i64,
 }
@@ -88,6 +95,8 @@ impl<'a> Connection<'a> {
             skip: None,
             closed: false,
             told_unmatched: false,
+            received: Duration::ZERO,
+            waited: shared.intake.metrics().acknowledge_seconds.local(),
             shown: 0,
         };
         connection.subscribe()?;
@@ -162,8 +171,10 @@ impl<'a> Connection<'a> {
             return;
         }
         point(Point::AckWrite);
-        let paid = self.debts.pay(durable, &mut self.wire.outgoing);
+        let now = self.shared.clock.monotonic();
+        let paid = self.debts.pay(durable, &mut self.wire.outgoing, now, &self.waited);
         point(Point::AckWritten);
+        self.waited.flush();
         self.shared.metrics.acknowledged.inc_by(paid.messages);
         let door = self.shared.intake.metrics();
         door.acknowledged_messages.inc_by(paid.messages);

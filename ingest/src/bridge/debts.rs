@@ -2,8 +2,10 @@
 //! connection, so none can ever reach another one.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use bytes::{BufMut, BytesMut};
+use prometheus::local::LocalHistogram;
 
 /// First bytes of a PUBACK that says yes: type, and its length, in both versions.
 const PUBACK: [u8; 2] = [0x40, 0x02];
@@ -15,6 +17,8 @@ const WORDS: usize = 65_536 / 64;
 pub(super) struct Debt {
     pub(super) group: u64,
     pub(super) readings: u32,
+    /// When the message was received, by the monotonic clock.
+    pub(super) received: Duration,
     pub(super) id: u16,
 }
 
@@ -55,13 +59,15 @@ impl Debts {
         self.queue.is_empty()
     }
 
-    /// Writes what is due now that `durable` is the last durable group.
-    pub(super) fn pay(&mut self, durable: u64, buffer: &mut BytesMut) -> Paid {
+    /// Writes what is due now, at monotonic time `now`, that `durable` is the last durable group; tells `waited` how
+    /// long each took.
+    pub(super) fn pay(&mut self, durable: u64, buffer: &mut BytesMut, now: Duration, waited: &LocalHistogram) -> Paid {
         let mut paid = Paid::default();
         while let Some(debt) = self.queue.pop_front_if(|debt| debt.group <= durable) {
             buffer.put_slice(&PUBACK);
             buffer.put_u16(debt.id);
             self.mark(debt.id, false);
+            waited.observe(now.saturating_sub(debt.received).as_secs_f64());
             paid.messages += 1;
             paid.readings += u64::from(debt.readings);
         }
@@ -92,8 +98,9 @@ mod tests {
     use super::*;
 
     fn pay(debts: &mut Debts, durable: u64) -> (Paid, Vec<u8>) {
-        let mut buffer = BytesMut::new();
-        let paid = debts.pay(durable, &mut buffer);
+        let (mut buffer, registry) = (BytesMut::new(), prometheus::Registry::new());
+        let waited = crate::IngestMetrics::register(&registry).unwrap().acknowledge_seconds.local();
+        let paid = debts.pay(durable, &mut buffer, Duration::from_secs(1), &waited);
         (paid, buffer.to_vec())
     }
 
@@ -101,7 +108,7 @@ mod tests {
     fn debts_are_paid_in_order_up_to_the_durable_group() {
         let mut debts = Debts::new();
         for (group, id) in [(1, 9), (1, 3), (2, 65_535)] {
-            debts.push(Debt { group, readings: 2, id });
+            debts.push(Debt { group, readings: 2, received: Duration::ZERO, id });
         }
         assert!(!debts.is_due(0) && debts.is_due(1));
         assert_eq!(pay(&mut debts, 0), (Paid::default(), vec![]));
@@ -117,11 +124,11 @@ mod tests {
     fn an_id_that_comes_again_is_owed_once_and_for_the_later_copy() {
         let mut debts = Debts::new();
         for (group, id) in [(1, 7), (1, 8), (2, 7)] {
-            debts.push(Debt { group, readings: 1, id });
+            debts.push(Debt { group, readings: 1, received: Duration::ZERO, id });
         }
         assert_eq!(pay(&mut debts, 1).1, b"\x40\x02\x00\x08");
         assert_eq!(pay(&mut debts, 2).1, b"\x40\x02\x00\x07");
-        debts.push(Debt { group: 3, readings: 1, id: 7 });
+        debts.push(Debt { group: 3, readings: 1, received: Duration::ZERO, id: 7 });
         assert_eq!(pay(&mut debts, 3).1, b"\x40\x02\x00\x07", "free again after its acknowledgement");
     }
 }

@@ -28,6 +28,7 @@ struct Tally {
 impl Connection<'_> {
     /// Takes the packets that were read, as far as there is room for messages.
     pub(super) fn take(&mut self) -> Result<(), Problem> {
+        self.received = self.shared.clock.monotonic();
         let mut incoming = std::mem::take(&mut self.wire.incoming);
         let mut tally = Tally::default();
         let taken = self.take_from(&mut incoming, &mut tally);
@@ -97,7 +98,7 @@ impl Connection<'_> {
         }
         if publish.topic == drops::TOPIC && self.shared.config.watch_drops {
             self.told_of_drops(publish.payload);
-            self.owe(frame, id.map(|id| Debt { group: 0, readings: 0, id }));
+            self.owe(frame, id.map(|id| Debt { group: 0, readings: 0, received: self.received, id }));
             return Ok(());
         }
         let Ok(receipt) = self.receive(frame, &publish) else {
@@ -110,7 +111,8 @@ impl Connection<'_> {
         }
         tally.redelivered += u64::from(frame.first & DUP != 0);
         tally.refused += u64::from(receipt.is_refused());
-        self.owe(frame, id.map(|id| Debt { group: receipt.group, readings: receipt.readings, id }));
+        let (group, readings, received) = (receipt.group, receipt.readings, self.received);
+        self.owe(frame, id.map(|id| Debt { group, readings, received, id }));
         Ok(())
     }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 use streams::faults::{Point, Tooth, point, tooth};
 use streams::{Append, AppendError, Streams, Ticket};
 
-use super::group::{Encoders, Group, Tally};
+use super::group::{Encoded, Encoders, Group, Tally};
 use super::{IngestState, Intake, Shared};
 use crate::live::LiveReading;
 
@@ -47,6 +47,7 @@ pub(crate) struct Committer {
 struct Flight {
     group: u64,
     tally: Tally,
+    encoded: Encoded,
     live: Vec<LiveReading>,
     live_dropped: usize,
     appends: Vec<Append>,
@@ -118,14 +119,18 @@ impl Committer {
         }
         let Some(mut taken) = self.shared.take(&mut self.spare)? else { return Ok(()) };
         point(Point::GroupTaken);
+        let tally = taken.tally;
+        let appends = taken.encode(&mut self.encoders)?;
         let flight = Flight {
             group: taken.number,
-            tally: taken.tally,
+            tally,
+            encoded: taken.encoded,
             live: std::mem::take(&mut taken.live),
             live_dropped: std::mem::take(&mut taken.live_dropped),
-            appends: taken.encode(&mut self.encoders)?,
+            appends,
             stage: Stage::Waiting,
         };
+        self.shared.metrics.taken(&flight.tally);
         self.shared.metrics.received_messages.inc_by(flight.tally.messages);
         self.shared.metrics.received_readings.inc_by(flight.tally.readings);
         self.shared.metrics.ignored_fields.inc_by(flight.tally.ignored_fields);
@@ -178,6 +183,7 @@ impl Committer {
             Err(error) => return Err(error.into()),
         }
         while let Some(flight) = self.flights.pop_front_if(|flight| matches!(flight.stage, Stage::Durable)) {
+            self.shared.metrics.durable(&flight.tally, &flight.encoded);
             self.shared.set_durable(flight.group);
             self.shared.publish_live(flight.live, flight.live_dropped);
             self.shared.ring();

@@ -1,12 +1,14 @@
 //! What waits for the next group commit: rows in columns already, a lane for each partition.
 
-use arrow::array::RecordBatch;
+use arrow::array::{AsArray, RecordBatch};
+use arrow::datatypes::Int32Type;
 use arrow::error::ArrowError;
 use bytes::Bytes;
 use streams::{Append, Partition, StreamName};
 use telemetry::batch::{DeadLetter, DeadLettersBuilder, ReadingsBuilder};
 use telemetry::ipc::Encoder;
-use telemetry::{Message, Timestamp, schema};
+use telemetry::schema::{self, reading};
+use telemetry::{Message, Timestamp};
 
 use crate::live::{LiveReading, READINGS_PER_GROUP};
 
@@ -23,6 +25,8 @@ pub(crate) struct Group {
     pub(crate) tally: Tally,
     pub(crate) live: Vec<LiveReading>,
     pub(crate) live_dropped: usize,
+    /// What [`Group::encode`] put into records.
+    pub(crate) encoded: Encoded,
     readings: Vec<Lane<ReadingsBuilder>>,
     dead_letters: Lane<DeadLettersBuilder>,
 }
@@ -33,6 +37,14 @@ pub(crate) struct Tally {
     pub(crate) messages: u64,
     pub(crate) readings: u64,
     pub(crate) ignored_fields: u64,
+}
+
+/// What the records of a group hold, counted in the records: the balance compares it with what came in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Encoded {
+    pub(crate) messages: u64,
+    pub(crate) readings: u64,
+    pub(crate) dead_letters: u64,
 }
 
 /// Rows of one partition: closed records, and the one being filled.
@@ -50,6 +62,7 @@ impl Group {
             tally: Tally::default(),
             live: Vec::new(),
             live_dropped: 0,
+            encoded: Encoded::default(),
             readings: (0..partitions.max(1)).map(|_| Lane::default()).collect(),
             dead_letters: Lane::default(),
         }
@@ -97,12 +110,15 @@ impl Group {
     /// The records of the group; it is empty afterwards.
     pub(crate) fn encode(&mut self, encoders: &mut Encoders) -> Result<Vec<Append>, ArrowError> {
         let mut appends = Vec::with_capacity(self.readings.len() + 1);
+        let mut encoded = Encoded::default();
         for (index, lane) in (0_u32..).zip(&mut self.readings) {
             if !lane.open.is_empty() {
                 lane.closed.push(lane.open.finish());
             }
             for batch in lane.closed.drain(..) {
                 let payload = encoders.readings.encode(&batch)?;
+                encoded.messages += messages(&batch);
+                encoded.readings += batch.num_rows() as u64;
                 appends.push(append(Partition::new(StreamName::readings(), index), &batch, payload));
             }
         }
@@ -111,12 +127,20 @@ impl Group {
         }
         for batch in self.dead_letters.closed.drain(..) {
             let payload = encoders.dead_letters.encode(&batch)?;
+            encoded.dead_letters += batch.num_rows() as u64;
             appends.push(append(Partition::new(StreamName::dead_letters(), 0), &batch, payload));
         }
         self.bytes = 0;
         self.tally = Tally::default();
+        self.encoded = encoded;
         Ok(appends)
     }
+}
+
+/// Messages in a batch of readings: each begins with its row 0.
+fn messages(batch: &RecordBatch) -> u64 {
+    let rows = batch.columns().get(reading::ROW).and_then(|rows| rows.as_primitive_opt::<Int32Type>());
+    rows.map_or(0, |rows| rows.values().iter().filter(|row| **row == 0).count() as u64)
 }
 
 fn append(to: Partition, batch: &RecordBatch, payload: Bytes) -> Append {
@@ -184,6 +208,7 @@ mod tests {
         let appends = group.encode(&mut Encoders::new().unwrap()).unwrap();
         let places: Vec<_> = appends.iter().map(|append| (append.to.to_string(), append.rows)).collect();
         assert_eq!(places, [("readings/0".into(), 1), ("readings/2".into(), 3), ("dead_letters/0".into(), 1)]);
+        assert_eq!(group.encoded, Encoded { messages: 2, readings: 4, dead_letters: 1 });
         assert!(group.is_empty() && group.bytes == 0);
         assert_eq!(group.encode(&mut Encoders::new().unwrap()).unwrap(), []);
     }

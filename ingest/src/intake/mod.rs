@@ -18,11 +18,12 @@ use tokio::sync::{Notify, watch};
 
 use crate::admission::{Admission, Admitted, Routes};
 use crate::live::{self, Audience, LiveReading};
-use crate::metrics::IngestMetrics;
+use crate::metrics::{IngestMetrics, Passage};
 
 pub(crate) use bell::Bell;
 pub(crate) use committer::{Committer, Unfit};
 use group::Group;
+pub(crate) use group::{Encoded, Tally};
 pub(crate) use thread::CommitThread;
 
 /// A message as it arrived.
@@ -261,6 +262,12 @@ impl Intake {
     #[must_use]
     pub fn failed(&self) -> watch::Receiver<Option<String>> {
         self.shared.failed.subscribe()
+    }
+
+    /// What went through all doors of this intake since the start.
+    #[must_use]
+    pub fn passage(&self) -> Passage {
+        self.shared.metrics.passage()
     }
 
     pub(crate) fn state_changes(&self) -> watch::Receiver<IngestState> {

@@ -53,6 +53,8 @@ pub(super) struct Connection {
     ending: Cell<Option<Ending>>,
     patience: Seconds,
     last_heard: Cell<Duration>,
+    /// When the packets of this turn of the loop were taken off the socket, once one asked.
+    received: Cell<Option<Duration>>,
 }
 
 /// Why a connection ends.
@@ -125,11 +127,13 @@ impl Connection {
             ending: Cell::default(),
             patience,
             last_heard,
+            received: Cell::default(),
         }
     }
 
     fn poll(self: &Rc<Self>, io: &Io, context: &mut Context<'_>) -> Poll<Ending> {
         io.poll_dispatch(context);
+        self.received.set(None);
         let mut heard = false;
         let ended = loop {
             match self.step(io, context, &mut heard) {
@@ -249,8 +253,16 @@ impl Connection {
         }
     }
 
+    /// When the message at hand was received. All that one read brought came at once, so the clock is asked once.
+    pub(super) fn received_at(&self) -> Duration {
+        let received = self.received.get().unwrap_or_else(|| self.worker.shared.intake.clock().monotonic());
+        self.received.set(Some(received));
+        received
+    }
+
     pub(super) fn too_large(&self, bytes: usize) -> Ending {
         let metrics = self.worker.shared.intake.metrics();
+        metrics.rejected_at_the_door();
         metrics.rejected.with_label_values(&[Reason::TooLarge.as_str()]).inc();
         tracing::warn!(client_id = %self.name, bytes, "packet over the size limit, closing the connection");
         Ending::Closed(Code::PacketTooLarge)
@@ -284,7 +296,8 @@ impl Connection {
         }
         point(Point::AckWrite);
         // An error means that the connection is closing: what is owed is forgiven at its end.
-        let sent = self.io.with_write_buf(|buffer| debts.pay(due, buffer)).unwrap_or_default();
+        let (now, waited) = (self.worker.shared.intake.clock().monotonic(), &self.worker.waited);
+        let sent = self.io.with_write_buf(|buffer| debts.pay(due, buffer, now, waited)).unwrap_or_default();
         drop(debts);
         point(Point::AckWritten);
         let messages = i64::try_from(sent.messages).unwrap_or(i64::MAX);

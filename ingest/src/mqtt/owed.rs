@@ -1,8 +1,10 @@
 //! What a connection owes its client: acknowledgements, in the order the messages were received.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use ntex::util::BytePages;
+use prometheus::local::LocalHistogram;
 
 use super::packet::{self, Ack};
 
@@ -11,6 +13,8 @@ use super::packet::{self, Ack};
 pub(super) struct Owed {
     pub(super) group: u64,
     pub(super) readings: u32,
+    /// When the message was received, by the monotonic clock.
+    pub(super) received: Duration,
     /// Of the payload.
     pub(super) bytes: u32,
     pub(super) id: u16,
@@ -60,11 +64,12 @@ impl Debts {
         self.queue.partition_point(|owed| owed.group <= durable)
     }
 
-    /// Writes the oldest `count` acknowledgements.
-    pub(super) fn pay(&mut self, count: usize, buffer: &mut BytePages) -> Sent {
+    /// Writes the oldest `count` acknowledgements, at monotonic time `now`; tells `waited` how long each took.
+    pub(super) fn pay(&mut self, count: usize, buffer: &mut BytePages, now: Duration, waited: &LocalHistogram) -> Sent {
         let mut sent = Sent::default();
         for owed in self.queue.drain(..count) {
             packet::put_ack(buffer, owed.ack, owed.id);
+            waited.observe(now.saturating_sub(owed.received).as_secs_f64());
             sent.messages += 1;
             sent.readings += u64::from(owed.readings);
             self.bytes -= bytes_of(&owed);
@@ -91,11 +96,17 @@ mod tests {
     fn debts_are_paid_in_order_up_to_the_durable_group() {
         let mut debts = Debts::default();
         for (group, id) in [(1, 9), (1, 3), (2, 5)] {
-            debts.push(Owed { group, readings: 2, bytes: 10, id, ack: Ack::Puback });
+            let received = Duration::from_secs(group);
+            debts.push(Owed { group, readings: 2, received, bytes: 10, id, ack: Ack::Puback });
         }
         assert_eq!((debts.due(0), debts.due(1), debts.due(2)), (0, 2, 3));
-        let mut buffer = BytePages::default();
-        assert_eq!(debts.pay(2, &mut buffer), Sent { messages: 2, readings: 4 });
+        let (mut buffer, registry) = (BytePages::default(), prometheus::Registry::new());
+        let seconds = crate::IngestMetrics::register(&registry).unwrap().acknowledge_seconds;
+        let waited = seconds.local();
+        let sent = debts.pay(2, &mut buffer, Duration::from_secs(4), &waited);
+        assert_eq!(sent, Sent { messages: 2, readings: 4 });
+        waited.flush();
+        assert_eq!((seconds.get_sample_count(), seconds.get_sample_sum()), (2, 6.0));
         assert_eq!(buffer.freeze().to_vec(), b"\x40\x02\x00\x09\x40\x02\x00\x03");
         assert_eq!((debts.len(), debts.bytes(), debts.newest_group()), (1, 10, 2));
         assert_eq!(debts.forgive(), 1);

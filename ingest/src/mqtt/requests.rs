@@ -88,7 +88,7 @@ impl Connection {
         {
             // Sent again without a release in between: it was taken, and only its answer is owed once more.
             let group = self.debts.borrow().newest_group();
-            self.owe(Owed { group, readings: 0, bytes: 0, id, ack: Ack::Pubrec });
+            self.owe(Owed { group, readings: 0, received: self.received_at(), bytes: 0, id, ack: Ack::Pubrec });
             return Ok(());
         }
         let incoming = Incoming { topic, payload: publish.payload, identity: publish.identity, client_id: &self.name };
@@ -100,7 +100,8 @@ impl Connection {
             Delivery::ExactlyOnce(id) => (id, Ack::Pubrec),
         };
         let bytes = u32::try_from(publish.payload.len()).unwrap_or(u32::MAX);
-        self.owe(Owed { group: receipt.group, readings: receipt.readings, bytes, id, ack });
+        let received = self.received_at();
+        self.owe(Owed { group: receipt.group, readings: receipt.readings, received, bytes, id, ack });
         Ok(())
     }
 }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use ntex::io::IoRef;
+use prometheus::local::LocalHistogram;
 
 use super::clients::Clients;
 use super::connection::Connection;
@@ -38,6 +39,8 @@ pub(super) struct Worker {
     /// Those that are not read until the open group has room.
     paused: RefCell<Vec<Rc<Connection>>>,
     watching: RefCell<Vec<Rc<Connection>>>,
+    /// Times of acknowledgements, handed on a group at a time.
+    pub(super) waited: LocalHistogram,
 }
 
 impl Worker {
@@ -45,6 +48,7 @@ impl Worker {
     pub(super) fn start(shared: Arc<Shared>) -> Rc<Self> {
         let mailbox = Arc::new(Mailbox::default());
         shared.intake.add_bell(mailbox.bell.clone());
+        let waited = shared.intake.metrics().acknowledge_seconds.local();
         let worker = Rc::new(Self {
             shared,
             mailbox,
@@ -53,6 +57,7 @@ impl Worker {
             waiting: RefCell::default(),
             paused: RefCell::default(),
             watching: RefCell::default(),
+            waited,
         });
         let answering = worker.clone();
         ntex::rt::spawn(poll_fn(move |context| {
@@ -151,6 +156,7 @@ impl Worker {
         let metrics = self.shared.intake.metrics();
         metrics.acknowledged_messages.inc_by(messages);
         metrics.acknowledged_readings.inc_by(readings);
+        self.waited.flush();
     }
 
     fn resume(&self) {

@@ -60,3 +60,5 @@ pub const SCAN_BYTES: usize = 4 * 1024 * 1024;
 pub const FULL_PAUSE: Duration = Duration::from_millis(50);
 /// Pages of the store in memory.
 pub const CACHE_BYTES: usize = 32 * 1024 * 1024;
+/// Largest outbox that is read into memory to look at it, by a command for a person: some 500,000 runs.
+pub const COPY_BYTES: u64 = 1024 * 1024 * 1024;

@@ -63,7 +63,7 @@ impl WorkflowsMetrics {
             Ok(histogram)
         };
         let attempt_seconds = HistogramVec::new(
-            HistogramOpts::new("weir_workflows_attempt_seconds", "Time of attempts at steps")
+            HistogramOpts::new("weir_workflows_attempt_seconds", "Seconds that attempts at steps took, by target")
                 .buckets(prometheus::exponential_buckets(0.001, 4.0, 9)?),
             &["target"],
         )?;
@@ -71,25 +71,33 @@ impl WorkflowsMetrics {
         let metrics = Self {
             firings: counters("weir_workflows_firings_total", "Firings read, by what became of them", &["outcome"])?,
             runs: counters("weir_workflows_runs_total", "Runs that came into a state", &["state"])?,
-            open: gauges("weir_workflows_open_runs", "Runs that have not ended", "state")?,
+            open: gauges(
+                "weir_workflows_open_runs",
+                "Runs that have not ended: those to be worked on, and those that wait with a dead letter",
+                "state",
+            )?,
             attempts: counters(
                 "weir_workflows_attempts_total",
                 "Attempts at steps, by how they ended",
                 &["target", "outcome"],
             )?,
-            steps: counters("weir_workflows_steps_total", "Steps done or given up", &["target", "outcome"])?,
+            steps: counters("weir_workflows_steps_total", "Steps that ended, by how", &["target", "outcome"])?,
             attempt_seconds,
             start_seconds: histogram(
                 "weir_workflows_start_seconds",
-                "Time from the receipt of a reading to the first attempt of its run",
+                "Seconds from the receipt of a reading to the first attempt of its run",
                 vec![0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0],
             )?,
             commit_seconds: histogram(
                 "weir_workflows_commit_seconds",
-                "Time of commits of the outbox",
+                "Seconds that commits of the outbox took",
                 prometheus::exponential_buckets(0.000_5, 2.0, 13)?,
             )?,
-            pending: gauges("weir_workflows_pending", "Steps that wait or run", "target")?,
+            pending: gauges(
+                "weir_workflows_pending",
+                "Steps that wait for an attempt or are at one, by target",
+                "target",
+            )?,
             breaker: gauges(
                 "weir_workflows_breaker_state",
                 "Circuit breaker of the target: 0 closed, 1 half open, 2 open",
@@ -97,7 +105,7 @@ impl WorkflowsMetrics {
             )?,
             transitions: counters(
                 "weir_workflows_breaker_transitions_total",
-                "Changes of the circuit breaker",
+                "Changes of the circuit breaker of the target, by the state it came into",
                 &["target", "to"],
             )?,
         };

@@ -9,7 +9,7 @@
 //! letters) with [`recovery`] (exactly once) and `backlog` (firings that are not run), `desk` (the one owner), [`handle`]
 //! (the way to it), [`effect`] (the consumer), [`executor`] (starting), [`view`] and [`metrics`]. Targets: [`body`],
 //! [`places`], [`secret`], [`address`], [`webhook`], [`broker`], [`devices`], [`log`], and `email` with its feature;
-//! [`outside`] opens them, [`preview`] shows what they would send.
+//! [`outside`] opens them, [`preview`] shows what they would send. `stopped` reads the outbox where nothing runs.
 
 pub mod address;
 mod append;
@@ -37,6 +37,7 @@ mod retry;
 pub mod run;
 pub mod secret;
 mod share;
+mod stopped;
 mod store;
 pub mod target;
 pub mod view;
@@ -51,6 +52,7 @@ pub use handle::{Workflows, WorkflowsError};
 pub use metrics::WorkflowsMetrics;
 pub use recovery::EMIT_GROUP;
 pub use run::{RunState, StepState};
+pub use stopped::StoppedRuns;
 pub use view::{Changed, RunDetail, RunFilter, RunPage, RunSummary, StepView};
 
 #[cfg(test)]

@@ -13,6 +13,7 @@
 //! After a failed write or sync nothing that redb shows can be believed, so every error ends the process; the next
 //! start writes the file over itself and syncs it before redb sees it (docs/adr/0009, 0010).
 
+mod copy;
 mod file;
 mod list;
 mod owner;

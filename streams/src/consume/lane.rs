@@ -8,6 +8,18 @@ use super::{ConsumeError, ConsumerConfig, Context, Delivered, Passed, dedupe_of}
 use crate::contract::{Error, Partition, Position, Record};
 use crate::dedupe::Dedupe;
 use crate::faults::{Tooth, tooth};
+use crate::metrics::GroupMetrics;
+
+/// What became of a record.
+#[derive(Debug, Default)]
+pub(super) struct Admitted {
+    /// Rows that the record says it has; 0 if the effect had them before.
+    pub(super) rows: u64,
+    /// Rows left out because they were seen before.
+    pub(super) left_out: u64,
+    /// What the effect gets; `None` if nothing is new to it.
+    pub(super) delivered: Option<Delivered>,
+}
 
 pub(super) struct Lane {
     pub(super) partition: Partition,
@@ -65,25 +77,25 @@ impl Lane {
         &mut self,
         context: &Context,
         config: &ConsumerConfig,
+        metrics: &GroupMetrics,
     ) -> Result<Vec<Record>, ConsumeError> {
         let read = context.streams.read(&self.partition, self.next, config.read_bytes).await;
         let read = read.map_err(|source: Error| ConsumeError::Streams { group: config.group.clone(), source })?;
         if read.lost > 0 {
             tracing::error!(group = %config.group, partition = %self.partition, records = read.lost, "records lost to damage on disk");
-            let labels = [&*config.group, config.stream.as_str()];
-            context.metrics.lost_records.with_label_values(&labels).inc_by(read.lost);
+            metrics.lost_records.inc_by(read.lost);
         }
         self.next = read.next;
         Ok(read.records)
     }
 
-    /// Decodes and deduplicates `record`; `None` if nothing of it is new to the effect.
+    /// Decodes and deduplicates `record`.
     pub(super) fn admit(
         &mut self,
-        context: &Context,
         config: &ConsumerConfig,
+        metrics: &GroupMetrics,
         record: Record,
-    ) -> Result<Option<Delivered>, ConsumeError> {
+    ) -> Result<Admitted, ConsumeError> {
         let offset = record.offset;
         let undecodable = |reason: String| ConsumeError::Undecodable {
             group: config.group.clone(),
@@ -92,26 +104,27 @@ impl Lane {
             reason,
         };
         let batch = self.decoder.decode(record.payload).map_err(|error| undecodable(error.to_string()))?;
-        let labels = [&*config.group, config.stream.as_str()];
         let rows = batch.num_rows();
-        let metrics = &context.metrics;
-        metrics.read_rows.with_label_values(&labels).inc_by(rows as u64);
+        metrics.read_rows.inc_by(rows as u64);
         let verdict = match &mut self.dedupe {
             Some(dedupe) => dedupe.check(&batch).map_err(|error| undecodable(error.to_string()))?,
             None => crate::dedupe::Verdict::default(),
         };
         if offset < self.apply_from {
-            return Ok(None);
+            return Ok(Admitted::default());
         }
         let batch = match &verdict.keep {
             Some(keep) => filter_record_batch(&batch, keep).map_err(|error| undecodable(error.to_string()))?,
             None => batch,
         };
-        metrics.deduplicated_messages.with_label_values(&labels).inc_by(verdict.duplicates);
-        metrics.deduplicated_rows.with_label_values(&labels).inc_by((rows - batch.num_rows()) as u64);
-        metrics.undecided_messages.with_label_values(&labels).inc_by(verdict.undecided);
+        metrics.deduplicated_messages.inc_by(verdict.duplicates);
+        metrics.deduplicated_rows.inc_by((rows - batch.num_rows()) as u64);
+        metrics.undecided_messages.inc_by(verdict.undecided);
         let partition = self.partition.index;
-        Ok((batch.num_rows() > 0).then_some(Delivered { partition, offset, appended_at: record.appended_at, batch }))
+        let left_out = verdict.keep.as_ref().map_or(0, |keep| keep.false_count() as u64);
+        let delivered = Delivered { partition, offset, appended_at: record.appended_at, batch };
+        let delivered = (delivered.batch.num_rows() > 0).then_some(delivered);
+        Ok(Admitted { rows: u64::from(record.rows), left_out, delivered })
     }
 
     /// How far everything is applied. While the lane only catches up with its effect, that is the effect's

@@ -64,6 +64,7 @@ impl FluvioStreams {
         metrics: FluvioMetrics,
     ) -> Result<Arc<Self>, Error> {
         let topics = topics_of(&config.topic_prefix, &specs, config.retention)?;
+        metrics.begin(topics.iter().map(|topic| &*topic.name));
         let cluster = Arc::new(Cluster::new(&config, clock.clone(), metrics.clone())?);
         ensure(&cluster, &topics, config.replication).await?;
         cluster.answered();

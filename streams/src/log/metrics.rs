@@ -40,42 +40,42 @@ impl LogMetrics {
     }
 
     fn new() -> Result<Self, prometheus::Error> {
-        let records = Opts::new("weir_streams_appended_records_total", "Records made durable, by stream.");
+        let records = Opts::new("weir_streams_appended_records_total", "Records made durable, by stream");
         Ok(Self {
             appended_bytes: IntCounter::new(
                 "weir_streams_appended_bytes_total",
-                "Bytes of group commits made durable, framing included.",
+                "Bytes of group commits made durable, framing included",
             )?,
             appended_records: IntCounterVec::new(records, &["stream"])?,
             commit_seconds: histogram(
                 "weir_streams_group_commit_seconds",
-                "Time from taking groups off the queue until they were durable.",
+                "Seconds from taking groups off the queue until they were durable",
                 prometheus::exponential_buckets(50e-6, 2.0, 16)?,
             )?,
             commit_bytes: histogram(
                 "weir_streams_group_commit_bytes",
-                "Size of group commits, framing included.",
+                "Bytes of a group commit, framing included",
                 prometheus::exponential_buckets(256.0, 4.0, 10)?,
             )?,
             sync_seconds: histogram(
                 "weir_streams_fdatasync_seconds",
-                "Time of one fdatasync of the active segment.",
+                "Seconds of one fdatasync of the active segment",
                 vec![
                     50e-6, 100e-6, 200e-6, 500e-6, 1e-3, 2e-3, 3e-3, 5e-3, 7.5e-3, 10e-3, 15e-3, 20e-3, 30e-3, 50e-3,
                     100e-3, 200e-3, 500e-3, 1.0,
                 ],
             )?,
-            used_bytes: IntGauge::new("weir_streams_log_bytes", "Bytes of all segments on disk.")?,
-            quota_bytes: IntGauge::new("weir_streams_log_quota_bytes", "Bytes at which appends are refused.")?,
-            queue_bytes: IntGauge::new("weir_streams_queue_bytes", "Bytes submitted and not yet being written.")?,
+            used_bytes: IntGauge::new("weir_streams_log_bytes", "Bytes of all segments on disk")?,
+            quota_bytes: IntGauge::new("weir_streams_log_quota_bytes", "Bytes at which appends are refused")?,
+            queue_bytes: IntGauge::new("weir_streams_queue_bytes", "Bytes submitted and not yet being written")?,
             quarantined: IntCounter::new(
                 "weir_streams_quarantined_records_total",
-                "Records found damaged on disk and not returned, since the start.",
+                "Records found damaged on disk and not returned, since the start",
             )?,
-            segments: IntGauge::new("weir_streams_segments", "Segments on disk, the active one included.")?,
+            segments: IntGauge::new("weir_streams_segments", "Segments on disk, the active one included")?,
             damaged_positions: IntGauge::new(
                 "weir_streams_damaged_positions_stores",
-                "Damaged stores of positions that lie aside; while there is one, no segment is deleted.",
+                "Damaged stores of positions that lie aside; while there is one, no segment is deleted",
             )?,
         })
     }

@@ -17,7 +17,7 @@ use super::error::ApiError;
 const ADMIN: &str = "weir-admin";
 
 /// Refuses what a web page could have sent.
-pub(super) async fn check(request: Request, next: Next) -> Response {
+pub(crate) async fn check(request: Request, next: Next) -> Response {
     if let Err(error) = refusal(&request) {
         return error.into_response();
     }

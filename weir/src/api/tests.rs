@@ -5,12 +5,14 @@ use std::net::SocketAddr;
 use processors::workflows::RunState;
 use prometheus::{IntCounterVec, Opts};
 use serde_json::{Value, json};
+use telemetry::Clock;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
 use crate::dlq::tests::Fixture;
 use crate::dlq::tests::running::Running;
+use crate::snapshot::Snapshot;
 
 const RULES: &str = "[[rule]]\nid = \"hot\"\nwhen = \"value > 80\"\nseverity = \"warning\"\nmessage = \"{value}\"\n";
 
@@ -39,8 +41,10 @@ impl Served {
             workflows,
             dlq: Some(letters.dlq.clone()),
             rules: Some(rules),
-            registry,
+            registry: registry.clone(),
             streams: letters.streams.clone(),
+            data: std::path::PathBuf::new(),
+            snapshot: Source::new("up", registry, Arc::new(|| Ok(())), letters.streams.clone(), letters.clock.clone()),
         };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -214,4 +218,15 @@ async fn without_workflows_their_part_says_so() {
     let served = Served::new().await;
     let (status, text) = error(served.get("workflows").await);
     assert!(status == 409 && text.contains("no workflows run"), "{status} {text}");
+}
+
+#[tokio::test]
+async fn a_snapshot_tells_the_process_now() {
+    let served = Served::new().await;
+    let (status, shown) = served.get("snapshot").await;
+    assert_eq!(status, 200);
+    let snapshot: Snapshot = serde_json::from_value(shown).unwrap();
+    let hot = snapshot.rules.iter().find(|rule| rule.rule == "hot").unwrap();
+    assert_eq!((snapshot.stage.as_str(), hot.matches, hot.errors), ("up", 7, 2));
+    assert_eq!(snapshot.time_ms, served.letters.clock.now().as_micros() / 1000);
 }

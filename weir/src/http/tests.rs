@@ -18,7 +18,7 @@ async fn start(ready: bool) -> (SocketAddr, Server) {
     let counter = prometheus::IntCounter::new("weir_test_total", "A test").unwrap();
     registry.register(Box::new(counter)).unwrap();
     let readiness = move || if ready { Ok(()) } else { Err("the log is full".to_owned()) };
-    (address, serve(listener, registry, Arc::new(readiness)))
+    (address, serve(listener, registry, Arc::new(readiness)).unwrap())
 }
 
 #[tokio::test]

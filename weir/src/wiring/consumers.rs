@@ -79,6 +79,8 @@ pub(super) struct Consumers {
     rules: Option<(ConsumerConfig, RulesEffect)>,
     firings: Option<(ConsumerConfig, Started)>,
     tables: Vec<(Stage, ConsumerConfig, TableSink)>,
+    /// Where tables are written.
+    sink: Option<SinkMetrics>,
 }
 
 impl Consumers {
@@ -104,19 +106,20 @@ impl Consumers {
             Some(consumer) => Some((consumer, workflows::start(config, groups.own, &context, registry, reach).await?)),
             None => None,
         };
-        let mut tables = Vec::new();
+        let (mut tables, mut shown) = (Vec::new(), None);
         if !groups.tables.is_empty() {
             let (metrics, sink) = (SinkMetrics::register(registry)?, sink_config(config, role));
             for (stage, spec, consumer) in groups.tables {
                 let table = open_table(&sink, spec, &consumer.partitions, &context, &metrics).await?;
                 tables.push((stage, consumer, table));
             }
+            shown = Some(metrics);
         }
         let consumers = rules.iter().map(|(consumer, _)| consumer).chain(firings.iter().map(|(consumer, _)| consumer));
         for consumer in consumers.chain(tables.iter().map(|(_, consumer, _)| consumer)) {
             register(streams.as_ref(), consumer, from).await?;
         }
-        Ok(Self { context, rules, firings, tables })
+        Ok(Self { context, rules, firings, tables, sink: shown })
     }
 
     /// The executor, where workflows run.
@@ -124,8 +127,14 @@ impl Consumers {
         self.firings.as_ref().map(|(_, started)| started.workflows.clone())
     }
 
+    /// What the table of readings shows, where it is written.
+    pub(super) fn readings_table(&self) -> Option<SinkMetrics> {
+        let written = self.tables.iter().any(|(stage, ..)| *stage == Stage::ReadingsTable);
+        self.sink.clone().filter(|_| written)
+    }
+
     pub(super) fn spawn(self, supervisor: &mut Supervisor) {
-        let Self { context, rules, firings, tables } = self;
+        let Self { context, rules, firings, tables, sink: _ } = self;
         if let Some((consumer, effect)) = rules {
             supervisor.spawn(Stage::Rules, |stop| consume::run(context.clone(), consumer, effect, stop));
         }

@@ -97,7 +97,7 @@ fn command_lines() -> Vec<(PathBuf, Vec<String>)> {
     let unit = read("deploy/systemd/weir.service");
     let start = unit.lines().find_map(|line| line.strip_prefix("ExecStart=/usr/bin/weir ")).unwrap();
     found.push(("weir.service".into(), split(start)));
-    for document in ["docs/scaling.md", "deploy/README.md"] {
+    for document in ["docs/scaling.md", "docs/runbook.md", "deploy/README.md"] {
         let text = read(document).replace("\\\n", " ");
         for line in text.lines().filter_map(|line| line.trim_start().strip_prefix("weir ")) {
             let line = line.split(['#', '>', '|', '&']).next().unwrap();
@@ -133,8 +133,10 @@ fn every_metric_exists() {
     }
     let mut used = BTreeSet::new();
     let mut texts = below("deploy/prometheus", &[".yml"]);
-    texts.extend(below("deploy/grafana/dashboards", &[".json"]));
-    texts.push(("docs/scaling.md".into(), read("docs/scaling.md")));
+    texts.extend(below("dashboards/json", &[".json"]));
+    for document in ["docs/scaling.md", "docs/runbook.md"] {
+        texts.push((document.into(), read(document)));
+    }
     for (path, text) in texts {
         for name in words(&text, "weir_") {
             let base = ["_bucket", "_sum", "_count"].iter().find_map(|part| name.strip_suffix(part)).unwrap_or(name);
@@ -158,6 +160,12 @@ fn ports_and_names_agree() {
     assert!(stages.clone().all(is_service), "{targets:?}");
     let weirs = compose.matches("\"--config\", \"/etc/weir/weir.toml\"").count();
     assert_eq!(targets.len(), weirs, "each stage is watched: {targets:?}");
+    for file in ["deploy/compose.yaml", "deploy/compose.single.yaml"] {
+        let text = read(file);
+        let home = text.split_once("HOME_DASHBOARD_PATH: /etc/grafana/weir/").unwrap().1.lines().next().unwrap();
+        assert!(root().join("dashboards/json").join(home).is_file(), "{file}: {home}");
+        assert!(text.contains("- ../dashboards/json:/etc/grafana/weir:ro\n"), "{file}");
+    }
     assert!(read("deploy/prometheus/single.yml").contains("\"weir:9464\""));
     assert!(read("deploy/compose.single.yaml").contains("\n  weir:\n"));
 

@@ -93,3 +93,26 @@ fn what_is_forgotten_is_forgotten_everywhere_and_a_later_run_of_the_same_key_is_
     assert_eq!(seen, [None, None, Some(Seen { number: 4, is_run: true })]);
     assert_eq!(store.runs(&[1, 2, 3, 4]).unwrap().len(), 1);
 }
+
+#[test]
+fn a_copy_shows_the_runs_of_a_process_that_stopped_or_was_killed_and_changes_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    assert!(Store::copy(dir.path()).unwrap().is_none());
+    let Opened { store, .. } = Store::open(dir.path()).unwrap();
+    let first = run(1, 1);
+    commit(&store, vec![put(&first, None)]);
+    let error = Store::copy(dir.path()).unwrap_err().to_string();
+    assert!(error.contains("already open"), "{error}");
+    // What a kill leaves: nothing was closed.
+    let killed = tempfile::tempdir().unwrap();
+    fs::copy(dir.path().join("workflows.redb"), killed.path().join("workflows.redb")).unwrap();
+    drop(store);
+    for dir in [dir, killed] {
+        let path = dir.path().join("workflows.redb");
+        let before = fs::read(&path).unwrap();
+        let copy = Store::copy(dir.path()).unwrap().unwrap();
+        assert_eq!(format!("{:?}", copy.runs(&[1]).unwrap()), format!("{:?}", [&first]));
+        assert_eq!(copy.seen(&[first.key]).unwrap(), [Some(Seen { number: 1, is_run: true })]);
+        assert!(fs::read(&path).unwrap() == before, "the file is as it was");
+    }
+}
