@@ -34,6 +34,8 @@ use streams::metrics::ConsumerMetrics;
 use telemetry::Clock;
 use tokio::sync::watch;
 
+#[cfg(all(test, feature = "fluvio"))]
+pub(crate) use self::backend::show_cluster;
 pub(crate) use self::backend::{OpenStreams, open_streams};
 pub(crate) use self::beginning::Beginning;
 pub(crate) use self::partitions::{Assignment, Instance, PartitionList};

@@ -205,6 +205,12 @@ async fn connect(
     Ok(Backend::Fluvio(connected))
 }
 
+/// Shows the metrics of a cluster without one, for who documents them.
+#[cfg(all(test, feature = "fluvio"))]
+pub(crate) fn show_cluster(registry: &Registry) {
+    streams::fluvio::FluvioMetrics::register(registry).unwrap().begin(std::iter::once("weir.readings"));
+}
+
 #[cfg(not(feature = "fluvio"))]
 async fn connect(
     _config: &Config,
