@@ -207,8 +207,9 @@ async fn connect(
 
 /// Shows the metrics of a cluster without one, for who documents them.
 #[cfg(all(test, feature = "fluvio"))]
-pub(crate) fn show_cluster(registry: &Registry) {
-    streams::fluvio::FluvioMetrics::register(registry).unwrap().begin(std::iter::once("weir.readings"));
+pub(crate) fn show_cluster(registry: &Registry) -> Result<(), prometheus::Error> {
+    streams::fluvio::FluvioMetrics::register(registry)?.begin(std::iter::once("weir.readings"));
+    Ok(())
 }
 
 #[cfg(not(feature = "fluvio"))]

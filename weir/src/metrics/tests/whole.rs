@@ -66,7 +66,7 @@ impl Whole {
         let pipeline = Pipeline::start(&config, rules, &role, clock.clone(), std::future::pending()).await;
         let whole = Self { pipeline: pipeline.unwrap().unwrap(), clock, _dir: dir };
         #[cfg(feature = "fluvio")]
-        crate::wiring::show_cluster(whole.registry());
+        crate::wiring::show_cluster(whole.registry()).unwrap();
         whole
     }
 
