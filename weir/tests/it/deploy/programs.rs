@@ -87,7 +87,10 @@ fn allowed_calls() -> BTreeSet<String> {
         calls
     };
     let refused = expand(&["@privileged", "@resources"]);
-    expand(&["@system-service"]).into_iter().filter(|call| !refused.contains(call)).collect()
+    let mut allowed: BTreeSet<String> =
+        expand(&["@system-service"]).into_iter().filter(|call| !refused.contains(call)).collect();
+    allowed.insert("setpriority".to_owned());
+    allowed
 }
 
 /// Everything the demo does is allowed by the unit: which calls, which sockets, no memory that is written and run.
