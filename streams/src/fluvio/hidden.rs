@@ -12,7 +12,7 @@ use super::cluster::{Cluster, Place};
 use super::envelope::{Envelope, HEADER, Kind};
 use super::fetch::Fetcher;
 use super::limits::{SHOWN_SOON, TOPIC_ATTEMPTS, pause};
-use super::produce::{Refusal, produce};
+use super::produce::produce_again;
 use super::records::Packer;
 use super::watcher::ask;
 use crate::contract::Error;
@@ -53,21 +53,5 @@ async fn append_nothing(cluster: &Cluster, bounds: &Bounds, place: &Place) -> Re
     let now = cluster.clock.now();
     let envelope = Envelope { kind: Kind::Nothing, writer: 0, sequence: 0, rows: 0, appended_at: now };
     packer.add(HEADER, |out| envelope.put(&[], out));
-    let batch = packer.batch(now);
-    let (mut connection, mut failures) = (None, 0);
-    loop {
-        match produce(cluster, &mut connection, place, batch.clone()).await {
-            Ok(offset) => {
-                bounds.raise(place, offset + 1);
-                return Ok(());
-            }
-            Err(Refusal::Never(why)) => return Err(Error::Unavailable(why)),
-            Err(Refusal::Unsure(error)) if failures >= TOPIC_ATTEMPTS => return Err(error),
-            Err(Refusal::Unsure(_)) => {
-                failures += 1;
-                cluster.doubt().await;
-                tokio::time::sleep(pause(u64::from(place.1), failures)).await;
-            }
-        }
-    }
+    produce_again(cluster, bounds, &mut None, place, packer.batch(now)).await.map(drop)
 }

@@ -5,8 +5,10 @@ use fluvio::dataplane::record::{Batch, RawRecords, RecordSet};
 use fluvio_spu_schema::Isolation;
 use fluvio_spu_schema::produce::{DefaultPartitionRequest, DefaultProduceRequest, DefaultTopicRequest};
 
+use super::bounds::Bounds;
 use super::cluster::{Cluster, Place};
 use super::connection::Connection;
+use super::limits::{TOPIC_ATTEMPTS, pause};
 use crate::contract::Error;
 
 /// Why a batch was not appended, or may not have been.
@@ -45,6 +47,36 @@ pub(super) async fn produce(
             Err(Refusal::Never(format!("append to {}/{}: {code}", place.0, place.1)))
         }
         code => Err(Refusal::Unsure(unavailable(place, &code.to_string()))),
+    }
+}
+
+/// As [`produce`], a few times while the cluster does not answer; what was appended is known to `bounds` afterwards. It
+/// may be there twice, and after an error once or not at all.
+///
+/// # Errors
+/// [`Error::Unavailable`].
+pub(super) async fn produce_again(
+    cluster: &Cluster,
+    bounds: &Bounds,
+    connection: &mut Option<Connection>,
+    place: &Place,
+    batch: Batch<RawRecords>,
+) -> Result<u64, Error> {
+    let mut attempt = 1;
+    loop {
+        match produce(cluster, connection, place, batch.clone()).await {
+            Ok(offset) => {
+                bounds.raise(place, offset + 1);
+                return Ok(offset);
+            }
+            Err(Refusal::Never(why)) => return Err(Error::Unavailable(why)),
+            Err(Refusal::Unsure(error)) if attempt >= TOPIC_ATTEMPTS => return Err(error),
+            Err(Refusal::Unsure(_)) => {
+                cluster.doubt().await;
+                tokio::time::sleep(pause(u64::from(place.1), attempt)).await;
+                attempt += 1;
+            }
+        }
     }
 }
 

@@ -15,7 +15,7 @@ use super::cluster::{Cluster, Place};
 use super::connection::Connection;
 use super::fetch::{Fetched, Fetcher};
 use super::limits::{TOPIC_ATTEMPTS, pause};
-use super::produce::{Refusal, produce};
+use super::produce::produce_again;
 use super::records::Packer;
 use super::watcher::ask;
 use crate::contract::Error;
@@ -99,21 +99,7 @@ impl Topic for ClusterTopic {
         packer.add(record.len(), |out| out.put_slice(&record));
         let batch = packer.batch(self.cluster.clock.now());
         let mut connection = ends.write.lock().await;
-        for attempt in 1.. {
-            match produce(&self.cluster, &mut connection, &ends.place, batch.clone()).await {
-                Ok(offset) => {
-                    self.bounds.raise(&ends.place, offset + 1);
-                    return Ok(offset);
-                }
-                Err(Refusal::Never(why)) => return Err(Error::Unavailable(why)),
-                Err(Refusal::Unsure(error)) if attempt >= TOPIC_ATTEMPTS => return Err(error),
-                Err(Refusal::Unsure(_)) => {
-                    self.cluster.doubt().await;
-                    tokio::time::sleep(pause(u64::from(partition), attempt)).await;
-                }
-            }
-        }
-        Err(Error::Unavailable(format!("fluvio: append to {}/{partition} was given up", ends.place.0)))
+        produce_again(&self.cluster, &self.bounds, &mut connection, &ends.place, batch).await
     }
 
     async fn read(&self, partition: u32, from: u64, wait: Duration) -> Result<Vec<(u64, Bytes)>, Error> {
