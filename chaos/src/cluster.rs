@@ -12,7 +12,6 @@
 mod connections;
 mod metadata;
 mod node;
-mod ports;
 
 use std::net::SocketAddr;
 use std::os::unix::fs::MetadataExt;
@@ -24,8 +23,8 @@ use anyhow::{Context, ensure};
 use self::metadata::Metadata;
 use self::node::Launch;
 pub(crate) use self::node::Node;
-pub(crate) use self::ports::steady_address;
 use crate::clock;
+use crate::ports::free_address;
 
 /// Environment variable that names the program.
 pub(crate) const PROGRAM: &str = "WEIR_FLUVIO_RUN";
@@ -70,7 +69,7 @@ impl Cluster {
     pub(crate) fn start(program: &Path, directory: &Path, spus: u32) -> anyhow::Result<Self> {
         ensure!(spus > 0, "a cluster without SPUs holds nothing");
         let metadata = Metadata::create(&directory.join("metadata"))?;
-        let (endpoint, private) = (steady_address()?, steady_address()?);
+        let (endpoint, private) = (free_address()?, free_address()?);
         let mut controller = Node::new(Launch {
             name: "controller".to_owned(),
             program: program.to_owned(),
@@ -88,7 +87,7 @@ impl Cluster {
         });
         let mut nodes = Vec::new();
         for id in FIRST..FIRST + spus {
-            let (public, between) = (steady_address()?, steady_address()?);
+            let (public, between) = (free_address()?, free_address()?);
             metadata.register(id, public, between)?;
             let name = format!("spu-{id}");
             nodes.push(Node::new(Launch {

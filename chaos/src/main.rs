@@ -21,6 +21,7 @@ mod latencies;
 mod metrics;
 mod mosquitto;
 mod outcome;
+mod ports;
 mod process;
 mod proxy;
 mod report;

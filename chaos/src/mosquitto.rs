@@ -13,7 +13,7 @@ use anyhow::{Context, anyhow, bail};
 use rustix::process::Signal;
 
 use crate::clock;
-use crate::cluster::steady_address;
+use crate::ports::free_address;
 use crate::process::Process;
 
 /// Where Debian has servers, which the search path of a user may lack.
@@ -78,7 +78,7 @@ impl Mosquitto {
     /// # Errors
     /// If it does not start, with its last words.
     pub(crate) fn start(programs: &Programs, directory: &Path) -> anyhow::Result<Self> {
-        let address = steady_address()?;
+        let address = free_address()?;
         let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/mosquitto.conf");
         let text = fs::read_to_string(&shipped).with_context(|| shipped.display().to_string())?;
         let store = directory.join("mosquitto");

@@ -13,9 +13,10 @@ use crate::clock;
 use crate::fleet::{self, Fleet};
 use crate::judge::{self, Terms};
 use crate::outcome::Outcome;
+use crate::ports::free_address;
 use crate::proxy::Proxy;
 use crate::setting::Setting;
-use crate::weir::{Launch, Weir, free_address};
+use crate::weir::{Launch, Weir};
 use crate::workflows::{self, Wanted, Workflows};
 
 /// The rules of every round: one that fires for a fifth of one metric, in order, and one that fires rarely.

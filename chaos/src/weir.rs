@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 use std::time::Duration;
@@ -155,11 +155,6 @@ impl Weir {
     pub(crate) fn metrics(&self) -> Option<Metrics> {
         get(self.http, "/metrics").map(Metrics)
     }
-}
-
-/// An address of this machine where nobody listens.
-pub(crate) fn free_address() -> anyhow::Result<SocketAddr> {
-    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?)
 }
 
 fn get(address: SocketAddr, path: &str) -> Option<String> {

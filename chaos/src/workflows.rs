@@ -64,7 +64,7 @@ impl Workflows {
         let record = Arc::new(Mutex::new(Record::create(&directory.join("hooks.csv"))?));
         let mut hooks = Vec::new();
         for hook in [name::TROUBLED, name::REFUSING, name::WELL] {
-            hooks.push((hook, Hook::start(hook, crate::weir::free_address()?, &record, seed)?));
+            hooks.push((hook, Hook::start(hook, crate::ports::free_address()?, &record, seed)?));
         }
         let terms = directory.join("workflows.json");
         let workflows = Self { record, hooks, terms, wanted };

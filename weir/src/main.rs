@@ -12,6 +12,7 @@ mod http;
 mod logging;
 mod metrics;
 mod page;
+mod ports;
 mod reload;
 mod snapshot;
 mod supervisor;

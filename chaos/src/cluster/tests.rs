@@ -23,14 +23,6 @@ fn a_program_that_ends_at_once_is_told_with_its_last_words() {
 }
 
 #[test]
-fn addresses_are_different_and_free() {
-    let addresses: Vec<SocketAddr> = (0..50).map(|_| steady_address().unwrap()).collect();
-    let different: std::collections::BTreeSet<_> = addresses.iter().collect();
-    assert_eq!(different.len(), addresses.len());
-    assert!(addresses.iter().all(|address| TcpStream::connect(address).is_err()));
-}
-
-#[test]
 #[ignore = "needs a Fluvio cluster's program: WEIR_FLUVIO_RUN=PATH"]
 fn every_process_can_be_killed_and_comes_back() {
     let directory = tempfile::tempdir().unwrap();

@@ -23,10 +23,11 @@ use crate::judge::Terms;
 use crate::lanes;
 use crate::mosquitto::{Mosquitto, Programs};
 use crate::outcome::Outcome;
+use crate::ports::free_address;
 use crate::proxy::Proxy;
 use crate::round::{make_empty, write_rules};
 use crate::setting::Setting;
-use crate::weir::{Launch, Weir, free_address};
+use crate::weir::{Launch, Weir};
 use crate::witness::{self, Witness};
 
 /// Kills of Weir in a round.

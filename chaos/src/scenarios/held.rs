@@ -12,10 +12,11 @@ use crate::fleet::{self, Fleet};
 use crate::judge::Terms;
 use crate::latencies::Latencies;
 use crate::outcome::{Outcome, Verdict};
+use crate::ports::free_address;
 use crate::proxy::Proxy;
 use crate::round::{make_empty, write_rules};
 use crate::setting::Setting;
-use crate::weir::{Launch, Weir, free_address};
+use crate::weir::{Launch, Weir};
 
 /// Where a table waits: before it writes a Parquet file.
 const POINT: &str = "parquet_write";

@@ -18,11 +18,12 @@ use crate::clock;
 use crate::fleet::{self, Fleet};
 use crate::hook::{Hook, Record};
 use crate::outcome::Outcome;
+use crate::ports::free_address;
 use crate::proxy::Proxy;
 use crate::round::make_empty;
 use crate::setting::Setting;
 use crate::tier::Tier;
-use crate::weir::{Launch, Weir, free_address};
+use crate::weir::{Launch, Weir};
 use crate::workflows::{self, Workflows};
 
 /// Messages a second, and the devices that send them.

@@ -10,12 +10,13 @@ use anyhow::{Context, ensure};
 use crate::fleet::{self, Fleet};
 use crate::judge::Terms;
 use crate::outcome::{Outcome, Verdict};
+use crate::ports::free_address;
 use crate::proxy::Proxy;
 use crate::round::{make_empty, write_rules};
 use crate::setting::Setting;
 use crate::tier::Tier;
 use crate::watch::{Sample, Watch};
-use crate::weir::{Launch, Weir, free_address};
+use crate::weir::{Launch, Weir};
 
 /// The highest rate, in usual rates.
 const FACTOR: f64 = 10.0;

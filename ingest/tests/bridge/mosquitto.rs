@@ -2,16 +2,26 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 use ingest::BridgeState;
 use ingest::bridge::{BridgeConfig, Protocol, TlsFiles};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 
 use super::held::Held;
 use super::stub::{PATIENCE, TOPIC};
 use super::world::{World, settings, subscription};
 use crate::raw::{BOTH, Raw, Version, pack, puback, publish};
+
+/// Below the ports that the kernel gives to outgoing connections, of which one would keep a stopped broker from
+/// coming back.
+fn free_port() -> u16 {
+    static ASKED: AtomicU16 = AtomicU16::new(0);
+    let free = |port| std::net::TcpListener::bind(("127.0.0.1", port)).is_ok();
+    let mut ports = std::iter::repeat_with(|| 12_000 + ASKED.fetch_add(1, Ordering::Relaxed));
+    ports.find(|port| free(*port)).unwrap()
+}
 
 /// A broker in a directory of its own; killed when dropped.
 struct Mosquitto {
@@ -22,7 +32,7 @@ struct Mosquitto {
 
 impl Mosquitto {
     async fn start(directory: &Path, more: &str) -> Self {
-        let port = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
+        let port = free_port();
         let shipped =
             std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/mosquitto.conf")).unwrap();
         let mut written = String::new();

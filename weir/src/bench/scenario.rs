@@ -1,6 +1,6 @@
 //! One measurement: `weir up` under load from `weir load`, until it has stopped.
 
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::Arc;
@@ -14,6 +14,7 @@ use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 
 use super::process::{self, Usage};
+use crate::ports::free_address;
 use crate::verify;
 use crate::wiring::Behind;
 
@@ -77,11 +78,6 @@ pub(super) async fn measure(scenario: &Scenario, directory: &Path, clock: &Arc<d
         cpu_seconds: usage.cpu_seconds,
         peak_bytes: usage.peak_bytes,
     })
-}
-
-pub(super) fn free_address() -> anyhow::Result<SocketAddr> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("a free port")?;
-    listener.local_addr().context("a free port")
 }
 
 /// The pipeline is measured with the sample rules.

@@ -10,6 +10,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::devices::Elsewhere;
 use super::*;
+use crate::ports::free_address;
 use crate::verify;
 
 const RULES: &str = "[[rule]]\nid = \"hot\"\nwhen = \"value > 80\"\nseverity = \"warning\"\nmessage = \"{value}\"\n";
@@ -19,12 +20,8 @@ fn config(dir: &Path) -> Config {
     config.data.dir = dir.to_owned();
     config.streams.partitions = 4;
     config.streams.emit = vec!["maintenance".to_owned()];
-    (config.mqtt.listen, config.http.listen) = (free(), free());
+    (config.mqtt.listen, config.http.listen) = (free_address().unwrap(), free_address().unwrap());
     config
-}
-
-fn free() -> SocketAddr {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
 
 async fn open(config: &Config) -> Backend {
@@ -60,7 +57,7 @@ async fn positions_of(config: &Config, role: &Role) -> Vec<String> {
 async fn start(config: &Config, rules: &str, role: Role) -> Pipeline {
     closed(config).await;
     let mut config = config.clone();
-    (config.mqtt.listen, config.http.listen) = (free(), free());
+    (config.mqtt.listen, config.http.listen) = (free_address().unwrap(), free_address().unwrap());
     let rules = RuleSet::parse(rules, "test").unwrap();
     let started = Pipeline::start(&config, rules, &role, SystemClock::shared(), std::future::pending()).await;
     started.unwrap().unwrap()

@@ -14,6 +14,8 @@ mod kills;
 mod layers;
 mod metrics;
 mod page;
+#[path = "../../src/ports.rs"]
+mod ports;
 mod process;
 mod readers;
 mod recording;

@@ -1,7 +1,7 @@
 //! Runs `weir` as a child process, on free ports, in a directory of its own.
 
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc;
@@ -48,7 +48,7 @@ pub(crate) fn last_json(output: &Output) -> serde_json::Value {
 }
 
 pub(crate) fn free_address() -> SocketAddr {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap()
+    crate::ports::free_address().unwrap()
 }
 
 /// A running `weir up`; killed when dropped.

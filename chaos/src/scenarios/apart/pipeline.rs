@@ -8,10 +8,11 @@ use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 
 use crate::clock;
-use crate::cluster::{Cluster, steady_address};
+use crate::cluster::Cluster;
 use crate::fleet::{self, Fleet};
 use crate::judge::Terms;
 use crate::outcome::Outcome;
+use crate::ports::free_address;
 use crate::proxy::Proxy;
 use crate::round::{RULES, append, make_empty, write_rules};
 use crate::setting::Setting;
@@ -89,13 +90,13 @@ impl Pipeline {
             workflows: Some(workflows.terms().to_owned()),
             ..Terms::default()
         };
-        let mqtt = steady_address()?;
+        let mqtt = free_address()?;
         let mut environment = settings(&mut random, &cluster, shape);
         environment.extend(workflows.settings());
         environment.push(("WEIR_MQTT__LISTEN".to_owned(), format!("\"{mqtt}\"")));
         let binary = setting.binaries.weir.clone();
         let stages = stages(&directory, &binary, &rules, shape, &environment)?;
-        let proxy = Proxy::start(steady_address()?, mqtt, &directory.join("pubacks.csv"), random.random())?;
+        let proxy = Proxy::start(free_address()?, mqtt, &directory.join("pubacks.csv"), random.random())?;
         let options = vec!["--reconnect-within=200ms".to_owned()];
         let seed = setting.seed.wrapping_mul(1_000_003).wrapping_add(u64::from(number));
         let devices = fleet::Plan { devices: DEVICES, rate: RATE, seed, options };
@@ -323,7 +324,7 @@ fn stages(
             let options = if count > 1 { vec![format!("--instance={index}/{count}")] } else { Vec::new() };
             let log = directory.join(format!("{name}.log"));
             let binary = binary.to_owned();
-            let mut stage = Stage::new(Plan { binary, kind, options, http: steady_address()?, environment, log });
+            let mut stage = Stage::new(Plan { binary, kind, options, http: free_address()?, environment, log });
             stage.start()?;
             stages.push(stage);
         }

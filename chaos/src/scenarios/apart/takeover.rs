@@ -4,7 +4,7 @@ use anyhow::{Context, ensure};
 
 use super::pipeline::{LEASE, Pipeline};
 use crate::clock;
-use crate::cluster::steady_address;
+use crate::ports::free_address;
 use crate::stage::{Kind, Plan, Stage};
 
 /// How long a refused or superseded process may take to end: a claim waits for the lease and a margin, an attempt at
@@ -54,7 +54,7 @@ pub(super) fn refused(pipeline: &mut Pipeline, kind: Kind) -> anyhow::Result<()>
 /// The same stage once more, with files of its own; tables are shared.
 fn beside(first: &Plan, name: &str) -> anyhow::Result<Plan> {
     let mut plan = first.clone();
-    plan.http = steady_address()?;
+    plan.http = free_address()?;
     plan.log = plan.log.with_extension(format!("{name}.{}.log", plan.http.port()));
     if plan.kind != Kind::Sink {
         let data = plan.log.with_extension("data");

@@ -8,11 +8,12 @@ use anyhow::{Context, ensure};
 
 use super::{NAME, faults, kind, missed};
 use crate::outcome::Outcome;
+use crate::ports::free_address;
 use crate::round::{Plan, Round, play};
 use crate::setting::Setting;
 use crate::strace::{self, Effect};
 use crate::tier::Tier;
-use crate::weir::{Launch, Weir, free_address};
+use crate::weir::{Launch, Weir};
 
 /// How long a first start may work on after a fault that did not end it.
 const WAIT: Duration = Duration::from_millis(250);

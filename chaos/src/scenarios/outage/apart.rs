@@ -7,10 +7,11 @@ use std::time::Duration;
 use anyhow::{Context, ensure};
 
 use crate::clock;
-use crate::cluster::{Cluster, steady_address};
+use crate::cluster::Cluster;
 use crate::fleet::{self, Fleet};
 use crate::judge::Terms;
 use crate::outcome::{Outcome, Verdict};
+use crate::ports::free_address;
 use crate::proxy::Proxy;
 use crate::round::{RULES, make_empty, write_rules};
 use crate::setting::Setting;
@@ -55,7 +56,7 @@ pub(super) fn run(setting: &Setting, program: &Path, phases: &Phases, outcome: &
 impl Apart {
     fn begin(setting: &Setting, program: &Path, phases: &Phases, directory: &Path) -> anyhow::Result<Self> {
         let cluster = Cluster::start(program, &directory.join("cluster"), 1)?;
-        let mqtt = steady_address()?;
+        let mqtt = free_address()?;
         let rules = write_rules(directory, &RULES)?;
         let quoted = |text: &dyn std::fmt::Display| format!("\"{text}\"");
         let mut environment = vec![
@@ -71,12 +72,12 @@ impl Apart {
             environment.push(("WEIR_DATA__DIR".to_owned(), quoted(&data.display())));
             let (binary, log) = (setting.binaries.weir.clone(), directory.join(format!("{}.log", kind.command())));
             let mut stage =
-                Stage::new(Plan { binary, kind, options: Vec::new(), http: steady_address()?, environment, log });
+                Stage::new(Plan { binary, kind, options: Vec::new(), http: free_address()?, environment, log });
             stage.start()?;
             anyhow::Ok(stage)
         };
         let (tables, rules, door) = (stage(Kind::Sink)?, stage(Kind::Process)?, stage(Kind::Ingest)?);
-        let proxy = Proxy::start(steady_address()?, mqtt, &directory.join("pubacks.csv"), setting.seed)?;
+        let proxy = Proxy::start(free_address()?, mqtt, &directory.join("pubacks.csv"), setting.seed)?;
         let plan = fleet::Plan { devices: DEVICES, rate: RATE, seed: setting.seed, options: Vec::new() };
         let fleet = Fleet::start(&setting.binaries.weir, &plan, proxy.address(), directory)?;
         Ok(Self { directory: directory.to_owned(), fleet, proxy, door, rules, tables, _cluster: cluster })

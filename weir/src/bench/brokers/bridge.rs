@@ -14,7 +14,8 @@ use super::endpoint::{self, Ends};
 use super::mosquitto::Mosquitto;
 use crate::admin::AdminClient;
 use crate::bench::process;
-use crate::bench::scenario::{free_address, generate, terminate};
+use crate::bench::scenario::{generate, terminate};
+use crate::ports::free_address;
 use crate::verify;
 
 /// How figures call it.

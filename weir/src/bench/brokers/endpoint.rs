@@ -10,7 +10,8 @@ use tokio::process::Child;
 use super::Bench;
 use super::report::Way;
 use crate::bench::process;
-use crate::bench::scenario::{free_address, generate, listening, rules_file, terminate, weir};
+use crate::bench::scenario::{generate, listening, rules_file, terminate, weir};
+use crate::ports::free_address;
 use crate::verify;
 
 /// How figures call it on a cluster.

@@ -8,7 +8,8 @@ use anyhow::Context;
 use tokio::process::{Child, Command};
 
 use crate::bench::process;
-use crate::bench::scenario::{free_address, listening};
+use crate::bench::scenario::listening;
+use crate::ports::free_address;
 
 /// Where Debian has it, and others; paths of users often lack the first one.
 const DIRECTORIES: [&str; 3] = ["/usr/sbin", "/usr/local/sbin", "/opt/homebrew/sbin"];

@@ -12,6 +12,7 @@ use super::super::process;
 use super::super::scenario::{self, Scenario};
 use super::report::Share;
 use crate::admin::AdminClient;
+use crate::ports::free_address;
 use crate::wiring::Behind;
 
 /// How many rules.
@@ -35,7 +36,7 @@ pub(super) async fn share(directory: &Path, duration: Duration) -> anyhow::Resul
     };
     let rules = directory.join("rules.toml");
     std::fs::write(&rules, rule_file()).with_context(|| rules.display().to_string())?;
-    let (mqtt, http) = (scenario::free_address()?, scenario::free_address()?);
+    let (mqtt, http) = (free_address()?, free_address()?);
     let mut pipeline = start(&directory.join("data"), mqtt, http, &rules)?;
     scenario::listening(mqtt, &mut pipeline).await?;
     let load = scenario::generate(&scenario, mqtt).await?;

@@ -13,6 +13,7 @@ use telemetry::{Clock, Timestamp};
 use tempfile::TempDir;
 
 use crate::config::{Config, Subscription};
+use crate::ports::free_address;
 use crate::wiring::{Pipeline, Role};
 
 const RULES: &str = "[[rule]]\nid = \"hot\"\nwhen = \"metric = 'temperature' AND value > 80\"\nseverity = \"warning\"\n\
@@ -47,7 +48,7 @@ impl Whole {
         let dir = tempfile::tempdir().unwrap();
         let mut config = Config::default();
         config.data.dir = dir.path().join("data");
-        let free = || std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let free = || free_address().unwrap();
         (config.mqtt.listen, config.http.listen) = (free(), free());
         config.sink.roll_age_seconds = 0.1;
         config.rules.file = dir.path().join("rules.toml");

@@ -16,7 +16,7 @@ static ASKED: AtomicU32 = AtomicU32::new(0);
 ///
 /// # Errors
 /// If all are taken.
-pub(crate) fn steady_address() -> anyhow::Result<SocketAddr> {
+pub(crate) fn free_address() -> anyhow::Result<SocketAddr> {
     let ports = u32::from(PORTS.end - PORTS.start);
     // Harnesses beside each other begin at places of their own.
     let first = std::process::id().wrapping_mul(97);
@@ -27,4 +27,19 @@ pub(crate) fn steady_address() -> anyhow::Result<SocketAddr> {
             TcpListener::bind((Ipv4Addr::LOCALHOST, port)).ok()?.local_addr().ok()
         })
         .with_context(|| format!("no free port in {PORTS:?}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpStream;
+
+    use super::*;
+
+    #[test]
+    fn addresses_are_different_and_free() {
+        let addresses: Vec<SocketAddr> = (0..50).map(|_| free_address().unwrap()).collect();
+        let different: std::collections::BTreeSet<_> = addresses.iter().collect();
+        assert_eq!(different.len(), addresses.len());
+        assert!(addresses.iter().all(|address| TcpStream::connect(address).is_err()));
+    }
 }
