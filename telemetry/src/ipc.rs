@@ -1,7 +1,8 @@
 //! Columns to bytes and back: a stream record is one Arrow IPC record batch.
 //!
 //! ```text
-//! | "WR" | version u16 LE | zero u32 | dictionary messages | record batch message |
+//! | "WR" | version u16 LE | bytes of contexts u32 LE | contexts | dictionary messages | record batch message |
+//! each context: row u32 LE | flags u8 = 1 | zero x 3 | trace id x 16 | span id x 8
 //! ```
 //!
 //! The Arrow schema itself (1.3 KiB for readings) is not repeated in each record: a record names the version
@@ -14,6 +15,9 @@
 //!
 //! A record is written in the oldest version that can hold it, so that a stream whose columns never changed can be
 //! read by older programs; a decoder reads all versions, and columns that a record lacks are null.
+//!
+//! Contexts are those of the sampled messages that begin in the record ([`crate::trace`]). A record without them is
+//! what it was before there were any; one with them is refused by programs that do not know them.
 
 use std::sync::Arc;
 
@@ -27,6 +31,7 @@ use arrow::ipc::writer::{DictionaryTracker, IpcDataGenerator, IpcWriteContext, I
 use bytes::Bytes;
 
 use crate::schema;
+use crate::trace::{Context, MOST_CONTEXTS, RowContext, SpanId, TraceId};
 
 /// The layout in which every column of `schema` is.
 fn version(schema: &SchemaRef) -> u16 {
@@ -36,6 +41,9 @@ fn version(schema: &SchemaRef) -> u16 {
 const MAGIC: [u8; 2] = *b"WR";
 const HEADER_BYTES: usize = 8;
 const ALIGNMENT: usize = 8;
+const CONTEXT_BYTES: usize = 32;
+/// Flag of a context whose trace is sampled: no others are carried.
+const SAMPLED: u8 = 1;
 
 fn options() -> Result<IpcWriteOptions, ArrowError> {
     IpcWriteOptions::try_new(ALIGNMENT, false, MetadataVersion::V5)
@@ -76,6 +84,14 @@ impl Encoder {
     /// # Errors
     /// If the batch has another schema.
     pub fn encode(&mut self, batch: &RecordBatch) -> Result<Bytes, ArrowError> {
+        self.encode_traced(batch, &[])
+    }
+
+    /// The record of `batch` with the first [`MOST_CONTEXTS`] of `contexts`.
+    ///
+    /// # Errors
+    /// If the batch has another schema.
+    pub fn encode_traced(&mut self, batch: &RecordBatch, contexts: &[RowContext]) -> Result<Bytes, ArrowError> {
         if batch.schema_ref() != &self.schema {
             return Err(ArrowError::SchemaError(format!(
                 "batch has schema {}, expected {}",
@@ -92,10 +108,18 @@ impl Encoder {
         }
         let (dictionaries, rows) =
             IpcDataGenerator::default().encode(batch, &mut self.dictionaries, &self.options, &mut self.context)?;
-        let mut record = Vec::with_capacity(HEADER_BYTES + 1024 + rows.arrow_data.len());
+        let contexts = contexts.get(..MOST_CONTEXTS).unwrap_or(contexts);
+        let block = CONTEXT_BYTES * contexts.len();
+        let mut record = Vec::with_capacity(HEADER_BYTES + block + 1024 + rows.arrow_data.len());
         record.extend_from_slice(&MAGIC);
         record.extend_from_slice(&self.version.to_le_bytes());
-        record.extend_from_slice(&[0; 4]);
+        record.extend_from_slice(&u32::try_from(block).unwrap_or(0).to_le_bytes());
+        for RowContext { row, context } in contexts {
+            record.extend_from_slice(&row.to_le_bytes());
+            record.extend_from_slice(&[SAMPLED, 0, 0, 0]);
+            record.extend_from_slice(&context.trace.0.to_be_bytes());
+            record.extend_from_slice(&context.span.0.to_be_bytes());
+        }
         for dictionary in dictionaries {
             write_message(&mut record, dictionary, &self.options)?;
         }
@@ -135,10 +159,8 @@ impl Decoder {
     /// If the bytes are not a record of this schema, or of a version this program does not know. The decoder
     /// must not be used again afterwards.
     pub fn decode(&mut self, record: Bytes) -> Result<RecordBatch, ArrowError> {
-        let version = match record.first_chunk::<HEADER_BYTES>() {
-            Some([m0, m1, v0, v1, 0, 0, 0, 0]) if [*m0, *m1] == MAGIC => u16::from_le_bytes([*v0, *v1]),
-            _ => return Err(ArrowError::ParseError("record does not begin with `WR`".to_owned())),
-        };
+        let (version, block) = header(&record)
+            .ok_or_else(|| ArrowError::ParseError("record does not begin with `WR` and its contexts".to_owned()))?;
         let stream = match &mut self.version_1 {
             Some(version_1) if version == 1 => version_1,
             _ if version == self.version => &mut self.stream,
@@ -149,7 +171,7 @@ impl Decoder {
                 )));
             }
         };
-        let mut rest = Buffer::from(record.slice(HEADER_BYTES..));
+        let mut rest = Buffer::from(record.slice(HEADER_BYTES + block.len()..));
         let batch = stream.decode(&mut rest)?.filter(|_| rest.is_empty()).ok_or_else(|| {
             ArrowError::ParseError(format!("record is not one batch: {} bytes are left over", rest.len()))
         })?;
@@ -164,6 +186,33 @@ impl Decoder {
         columns.extend(lacking.map(|field| new_null_array(field.data_type(), batch.num_rows())));
         columns
     }
+}
+
+/// The contexts of the messages that begin in `record`, in the order of their rows. What is no context is passed
+/// over: a record is not lost for the sake of its traces.
+#[must_use]
+pub fn contexts(record: &[u8]) -> Vec<RowContext> {
+    let (_, block) = header(record).unwrap_or_default();
+    block.as_chunks().0.iter().filter_map(context).collect()
+}
+
+fn context(bytes: &[u8; CONTEXT_BYTES]) -> Option<RowContext> {
+    let (row, rest) = bytes.split_first_chunk()?;
+    let ([flags, _, _, _], rest) = rest.split_first_chunk()?;
+    let (trace, rest) = rest.split_first_chunk()?;
+    let (trace, span) = (u128::from_be_bytes(*trace), u64::from_be_bytes(*rest.first_chunk()?));
+    let context = Context { trace: TraceId(trace), span: SpanId(span) };
+    let valid = flags & SAMPLED == SAMPLED && trace != 0 && span != 0;
+    valid.then_some(RowContext { row: u32::from_le_bytes(*row), context })
+}
+
+/// Version and contexts of `record`.
+fn header(record: &[u8]) -> Option<(u16, &[u8])> {
+    let ([m0, m1, v0, v1, block @ ..], rest) = record.split_first_chunk::<HEADER_BYTES>()?;
+    let block = usize::try_from(u32::from_le_bytes(*block)).ok()?;
+    let whole = block.is_multiple_of(CONTEXT_BYTES) && block <= CONTEXT_BYTES * MOST_CONTEXTS;
+    let block = rest.get(..block).filter(|_| whole && [*m0, *m1] == MAGIC)?;
+    Some((u16::from_le_bytes([*v0, *v1]), block))
 }
 
 fn first_columns(schema: &SchemaRef, columns: usize) -> SchemaRef {

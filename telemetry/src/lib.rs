@@ -1,12 +1,13 @@
 //! What flows through Weir: messages of readings, their Arrow schema, the payload formats devices speak,
 //! the limits on what is accepted, and the clock.
 //!
-//! No I/O, no async, no state between calls: everything here is a function of its arguments, so that a
-//! replay gives the same output.
+//! No I/O, no async, no state between calls (but for the numbers of spans): everything here is a function of its
+//! arguments, so that a replay gives the same output.
 //!
 //! In reading order: [`message`] (a decoded payload), [`formats`] (bytes to message), [`topic`] (fields out
 //! of an MQTT topic), [`rejection`] (why a payload is refused), [`schema`] (columns), [`batch`] (messages to
-//! columns), [`ipc`] (columns to bytes and back), [`partition`] (device to partition), [`limits`], [`clock`].
+//! columns), [`ipc`] (columns to bytes and back), [`partition`] (device to partition), [`trace`] (contexts and spans), [`limits`],
+//! [`clock`].
 
 pub mod batch;
 pub mod clock;
@@ -18,6 +19,7 @@ pub mod partition;
 pub mod rejection;
 pub mod schema;
 pub mod topic;
+pub mod trace;
 
 pub use clock::{Clock, Timestamp};
 pub use message::{Identity, Message, Reading, Value};

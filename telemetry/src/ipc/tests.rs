@@ -152,3 +152,76 @@ fn every_truncation_of_an_old_letter_is_an_error() {
         assert!(decoder.decode(Bytes::from_static(&OLD_LETTERS[..length])).is_err(), "cut at {length}");
     }
 }
+
+fn row_context(row: u32) -> RowContext {
+    let number = u64::from(row) + 1;
+    RowContext { row, context: Context { trace: TraceId(u128::from(number) << 64 | 7), span: SpanId(number) } }
+}
+
+#[test]
+fn contexts_are_carried_and_the_batch_is_as_without() {
+    let written = batch(&["a", "b", "c"]);
+    let carried = [row_context(0), row_context(6)];
+    let mut encoder = Encoder::new(schema::readings_stream()).unwrap();
+    let record = encoder.encode_traced(&written, &carried).unwrap();
+    assert_eq!(contexts(&record), carried);
+    let plain = encoder.encode(&written).unwrap();
+    assert_eq!(plain[..HEADER_BYTES], *b"WR\x01\0\0\0\0\0");
+    assert_eq!(record[HEADER_BYTES + 2 * CONTEXT_BYTES..], plain[HEADER_BYTES..]);
+    assert_eq!(contexts(&plain), []);
+    let mut decoder = Decoder::new(schema::readings_stream()).unwrap();
+    for record in [record, plain] {
+        assert_eq!(decoder.decode(record).unwrap(), written);
+    }
+}
+
+/// Two messages of two rows' contexts, as version 1 with contexts was first written.
+#[test]
+fn the_bytes_of_a_context_never_change() {
+    let context = Context::parse("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01").unwrap();
+    let mut encoder = Encoder::new(schema::readings_stream()).unwrap();
+    let record = encoder.encode_traced(&batch(&["a"]), &[RowContext { row: 0x0201, context }]).unwrap();
+    let expected = b"WR\x01\0\x20\0\0\0\x01\x02\0\0\x01\0\0\0\
+        \x4b\xf9\x2f\x35\x77\xb3\x4d\xa6\xa3\xce\x92\x9d\x0e\x0e\x47\x36\x00\xf0\x67\xaa\x0b\xa9\x02\xb7";
+    assert_eq!(record[..HEADER_BYTES + CONTEXT_BYTES], *expected);
+}
+
+#[test]
+fn contexts_over_the_bound_are_left_out() {
+    let many: Vec<_> = (0..100).map(row_context).collect();
+    let mut encoder = Encoder::new(schema::readings_stream()).unwrap();
+    let record = encoder.encode_traced(&batch(&["a"]), &many).unwrap();
+    assert_eq!(contexts(&record), many[..MOST_CONTEXTS]);
+}
+
+#[test]
+fn what_is_no_context_is_passed_over_and_what_is_no_block_is_refused() {
+    let carried = [row_context(0), row_context(3)];
+    let mut encoder = Encoder::new(schema::readings_stream()).unwrap();
+    let record = encoder.encode_traced(&batch(&["a", "b"]), &carried).unwrap().to_vec();
+    let with = |at: usize, byte: u8| {
+        let mut record = record.clone();
+        record[at] = byte;
+        record
+    };
+    // Not sampled; no trace; no span.
+    let no_trace = {
+        let mut record = record.clone();
+        record[16..32].fill(0);
+        record
+    };
+    for record in [with(12, 0), no_trace, with(HEADER_BYTES + CONTEXT_BYTES - 1, 0)] {
+        assert_eq!(contexts(&record), carried[1..]);
+        Decoder::new(schema::readings_stream()).unwrap().decode(record.into()).unwrap();
+    }
+    // Not whole contexts; more than there may be; more than there are bytes.
+    for (at, byte) in [(4, 65), (5, 255), (7, 255)] {
+        assert_eq!(contexts(&with(at, byte)), []);
+        let error = Decoder::new(schema::readings_stream()).unwrap().decode(with(at, byte).into()).unwrap_err();
+        assert!(error.to_string().contains("`WR`"), "{error}");
+    }
+    for length in 0..record.len() {
+        let mut decoder = Decoder::new(schema::readings_stream()).unwrap();
+        assert!(decoder.decode(Bytes::copy_from_slice(&record[..length])).is_err(), "cut at {length}");
+    }
+}
