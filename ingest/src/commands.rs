@@ -12,6 +12,7 @@ use bytes::Bytes;
 use prometheus::IntCounterVec;
 use telemetry::limits;
 use telemetry::topic::Filter;
+use telemetry::trace::Context;
 use tokio::sync::{broadcast, mpsc};
 
 use crate::intake::{IngestState, Intake};
@@ -47,7 +48,7 @@ impl Commands {
 
     /// Sends a command at QoS 1 to every client that subscribes to exactly `topic`; returns when the first one has
     /// acknowledged. Clients of MQTT 5 get `key` as the user property `idempotency-key`, and what is left of
-    /// `expiry` as message expiry interval. Commands of one topic arrive in the order of the calls; a call
+    /// `expiry` as message expiry interval, and `trace` as the user property `traceparent`. Commands of one topic arrive in the order of the calls; a call
     /// is made when its future is first polled. Dropped, the future forgets the command: a PUBACK that comes
     /// later says nothing.
     ///
@@ -59,11 +60,12 @@ impl Commands {
         payload: Bytes,
         key: Arc<str>,
         expiry: Duration,
+        trace: Option<Context>,
     ) -> Result<(), SendError> {
         let mut counted = Counted { outcomes: &self.intake.metrics().commands, outcome: FORGOTTEN };
         check(&topic, &payload, &key).map_err(SendError::Refused).inspect_err(|_| counted.outcome = REFUSED)?;
         let expires = self.intake.clock().monotonic().saturating_add(expiry);
-        let sent = self.dispatch(Command { topic, payload, key, expires }).await;
+        let sent = self.dispatch(Command { topic, payload, key, expires, trace }).await;
         counted.outcome = outcome(&sent);
         sent
     }

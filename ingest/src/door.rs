@@ -9,6 +9,7 @@ use std::time::Duration;
 use streams::{StreamName, Streams};
 use telemetry::Clock;
 use telemetry::topic::{TemplateError, TopicTemplate};
+use telemetry::trace::Tracing;
 use tokio::sync::watch;
 
 use crate::admission::Admission;
@@ -82,7 +83,7 @@ struct Parts {
 
 impl Ingest {
     /// Opens the door: when this returns, clients can connect. To be called on a tokio runtime; the MQTT
-    /// endpoint runs on threads of its own.
+    /// endpoint runs on threads of its own. Spans of messages and groups that are traced go to `tracing`.
     ///
     /// # Errors
     /// See [`StartError`].
@@ -90,6 +91,7 @@ impl Ingest {
         config: IngestConfig,
         streams: Arc<dyn Streams>,
         clock: Arc<dyn Clock>,
+        tracing: Tracing,
         metrics: IngestMetrics,
     ) -> Result<Self, StartError> {
         config.check()?;
@@ -100,7 +102,7 @@ impl Ingest {
         let listener = listen(config.listen)?;
         let address = listener.local_addr().map_err(|source| StartError::Listen { address: config.listen, source })?;
 
-        let intake = Intake::new(admission, partitions, config.open_group_bytes, clock, metrics);
+        let intake = Intake::new(admission, partitions, config.open_group_bytes, clock, tracing, metrics);
         let committer = Committer::new(&intake, streams).map_err(threads::<Unfit>)?;
         let switchboard = Arc::new(Switchboard::new(intake.metrics().command_subscriptions.clone()));
         let commands = Commands::new(switchboard.clone(), intake.clone());

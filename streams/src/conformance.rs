@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
+use telemetry::trace::{Context, SpanId, TraceId};
 
 use crate::contract::{
     Append, AppendError, Error, GroupName, GroupPosition, Partition, Position, Read, StreamName, StreamSpec, Streams,
@@ -28,6 +29,7 @@ pub const CASES: &[Case] = &[
     ("reads past the end are refused", |streams| Box::pin(reads_past_the_end_are_refused(streams))),
     ("unknown partitions are refused", |streams| Box::pin(unknown_partitions_are_refused(streams))),
     ("a refused group leaves nothing", |streams| Box::pin(a_refused_group_leaves_nothing(streams))),
+    ("a traced append is read like any other", |streams| Box::pin(a_traced_append_is_read_like_any_other(streams))),
     ("appends are announced", |streams| Box::pin(appends_are_announced(streams))),
     ("positions are kept by group", |streams| Box::pin(positions_are_kept_by_group(streams))),
     ("positions are committed together", |streams| Box::pin(positions_are_committed_together(streams))),
@@ -154,6 +156,13 @@ async fn a_refused_group_leaves_nothing(streams: Arc<dyn Streams>) {
     assert_eq!(all(&streams, &readings(0)).await, ["z"]);
 }
 
+async fn a_traced_append_is_read_like_any_other(streams: Arc<dyn Streams>) {
+    let context = Context { trace: TraceId(7), span: SpanId(9) };
+    let traced = Append { trace: Some(context), ..record(&readings(0), "x") };
+    assert_eq!(append(&streams, vec![traced, record(&readings(0), "y")]).await, [0, 1]);
+    assert_eq!(all(&streams, &readings(0)).await, ["x", "y"]);
+}
+
 async fn appends_are_announced(streams: Arc<dyn Streams>) {
     let mut appended = streams.appended();
     appended.borrow_and_update();
@@ -220,7 +229,7 @@ fn alerts() -> Partition {
 }
 
 fn record(to: &Partition, payload: impl Into<Bytes>) -> Append {
-    Append { to: to.clone(), rows: ROWS, payload: payload.into() }
+    Append::new(to.clone(), ROWS, payload.into())
 }
 
 async fn submit(streams: &Arc<dyn Streams>, group: Vec<Append>) -> Ticket {

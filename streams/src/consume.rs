@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use arrow::record_batch::RecordBatch;
 use async_trait::async_trait;
+use telemetry::trace::RowContext;
 use telemetry::{Clock, Timestamp};
 use tokio::sync::watch;
 
@@ -300,6 +301,8 @@ pub struct Delivered {
     pub appended_at: Timestamp,
     /// The rows not seen before, in the stream's schema, in the order of the stream; at least one.
     pub batch: RecordBatch,
+    /// The contexts of the record that are of rows of `batch`, by their index in it.
+    pub contexts: Vec<RowContext>,
 }
 
 /// First offset not yet passed, of one partition.

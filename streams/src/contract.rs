@@ -19,6 +19,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use telemetry::Timestamp;
+use telemetry::trace::Context;
 use tokio::sync::watch;
 
 /// Name of a stream: lower case letters, digits, `_`, `-`; 1 to 64 bytes.
@@ -140,6 +141,17 @@ pub struct Append {
     pub rows: u32,
     /// The record: [`telemetry::ipc`] bytes. The backend does not look into it.
     pub payload: Bytes,
+    /// The span of the group that it is in, if that is traced: parent of what the backend says of its commit. It is
+    /// not stored.
+    pub trace: Option<Context>,
+}
+
+impl Append {
+    /// A record of `rows` rows for `to`, not traced.
+    #[must_use]
+    pub fn new(to: Partition, rows: u32, payload: Bytes) -> Self {
+        Self { to, rows, payload, trace: None }
+    }
 }
 
 /// A record as it is read.

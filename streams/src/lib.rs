@@ -4,7 +4,8 @@
 //! backend promises), [`log`] (the embedded log), [`memory`] (the model it is compared with),
 //! [`dedupe`] (which messages were seen before), [`consume`] (the one loop every consumer runs),
 //! [`conformance`] (the suite every backend passes), [`metrics`], [`seek`] (where to begin),
-//! [`transfer`] (moving streams to another backend), [`faults`] (what the harness makes go wrong).
+//! [`transfer`] (moving streams to another backend), `spans` (what a trace says of a commit), [`faults`] (what the
+//! harness makes go wrong).
 
 pub mod conformance;
 pub mod consume;
@@ -17,6 +18,7 @@ pub mod log;
 pub mod memory;
 pub mod metrics;
 pub mod seek;
+mod spans;
 pub mod transfer;
 
 pub use contract::{

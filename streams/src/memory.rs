@@ -54,7 +54,7 @@ impl MemoryStreams {
             return Err(AppendError::Refused(Error::UnknownPartition(unknown.to.clone()).to_string()));
         }
         let mut offsets = Vec::with_capacity(group.len());
-        for Append { to, rows, payload } in group {
+        for Append { to, rows, payload, trace: _ } in group {
             let records = state.records.entry(to).or_default();
             let offset = count(records);
             records.push(Record { offset, appended_at, rows, payload });

@@ -15,6 +15,7 @@ use streams::memory::MemoryStreams;
 use streams::{Append, Error, Partition, Position, StreamName, StreamSpec, Streams, conformance};
 use telemetry::Timestamp;
 use telemetry::clock::{ManualClock, SystemClock};
+use telemetry::trace::Tracing;
 
 #[tokio::test]
 async fn the_model_conforms() {
@@ -69,7 +70,7 @@ async fn streams_may_be_added_but_not_resized() {
 
     let log = open(LogConfig::default(), dir.path(), vec![spec("alerts", 2), spec("readings", 8)]).unwrap();
     let alerts = Partition::new(StreamName::alerts(), 1);
-    let append = Append { to: alerts.clone(), rows: 1, payload: Bytes::from_static(b"x") };
+    let append = Append::new(alerts.clone(), 1, Bytes::from_static(b"x"));
     assert_eq!(log.submit(vec![append]).await.unwrap().await.unwrap(), [0]);
     drop(log);
     let log = open(LogConfig::default(), dir.path(), vec![spec("readings", 8)]).unwrap();
@@ -128,7 +129,7 @@ async fn positions_survive_a_restart() {
     let dir = tempfile::tempdir().unwrap();
     let log = open(LogConfig::default(), dir.path(), conformance::specs()).unwrap();
     let alerts = Partition::new(StreamName::alerts(), 0);
-    let append = Append { to: alerts.clone(), rows: 1, payload: Bytes::new() };
+    let append = Append::new(alerts.clone(), 1, Bytes::new());
     log.submit(vec![append]).await.unwrap().await.unwrap();
     let position = Position { offset: 1, state: Bytes::from_static(b"state") };
     log.commit(&"rules".into(), vec![(alerts.clone(), position.clone())]).await.unwrap();
@@ -186,7 +187,7 @@ fn fixture_records() -> Vec<Append> {
     (0..8_u8)
         .map(|n| {
             let payload = vec![n.wrapping_mul(37); 20 * usize::from(n)].into();
-            Append { to: to[usize::from(n) % 2].clone(), rows: u32::from(n) + 1, payload }
+            Append::new(to[usize::from(n) % 2].clone(), u32::from(n) + 1, payload)
         })
         .collect()
 }
@@ -194,7 +195,7 @@ fn fixture_records() -> Vec<Append> {
 fn open(config: LogConfig, dir: &Path, specs: Vec<StreamSpec>) -> Result<Arc<EmbeddedLog>, Error> {
     let metrics = LogMetrics::register(&Registry::new()).unwrap();
     let clock = ManualClock::new(Timestamp::from_micros(FIXTURE_TIME));
-    EmbeddedLog::open(LogConfig { dir: dir.to_owned(), ..config }, specs, clock, metrics)
+    EmbeddedLog::open(LogConfig { dir: dir.to_owned(), ..config }, specs, clock, Tracing::default(), metrics)
 }
 
 fn copy(from: &Path, to: &Path) {

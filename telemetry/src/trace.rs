@@ -12,8 +12,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use twox_hash::{XxHash3_128, XxHash64};
 
-use crate::message::Identity;
 use crate::Timestamp;
+use crate::message::Identity;
 
 /// Contexts that a record carries, and links of a span, at most.
 pub const MOST_CONTEXTS: usize = 64;
@@ -299,7 +299,11 @@ impl On {
 }
 
 /// The bound below which `share` of all 64-bit numbers are.
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "`as` saturates: 0 to 1 is the whole range")]
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "`as` saturates: 0 to 1 is the whole range"
+)]
 fn threshold(share: f64) -> u64 {
     (share * 2_f64.powi(64)) as u64
 }

@@ -21,6 +21,7 @@ use super::problem::Problem;
 use super::session::Shared;
 use super::watchdog::{Seen, Watchdog};
 use super::wire::{Moved, Wire};
+use crate::intake::Receiving;
 
 /// A connection that the broker took.
 pub(super) struct Connection<'a> {
@@ -56,12 +57,14 @@ pub(super) enum Asked {
 }
 
 /// The rest of a message over the limit, which is passed over.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(super) struct Skip {
     /// Bytes to come.
     pub(super) left: usize,
     /// Owed when all of it has come.
     pub(super) debt: Option<Debt>,
+    /// The span of the message, if it is traced.
+    pub(super) receiving: Option<Receiving>,
 }
 
 impl<'a> Connection<'a> {
@@ -174,6 +177,7 @@ impl<'a> Connection<'a> {
         let now = self.shared.clock.monotonic();
         let paid = self.debts.pay(durable, &mut self.wire.outgoing, now, &self.waited);
         point(Point::AckWritten);
+        self.shared.intake.acknowledged(self.debts.take_received(durable));
         self.waited.flush();
         self.shared.metrics.acknowledged.inc_by(paid.messages);
         let door = self.shared.intake.metrics();
@@ -217,6 +221,9 @@ impl<'a> Connection<'a> {
 impl Drop for Connection<'_> {
     /// Nothing of what is owed can be paid any more.
     fn drop(&mut self) {
+        let mut messages = self.debts.take_received(u64::MAX);
+        messages.extend(self.skip.take().and_then(|skip| skip.receiving));
+        self.shared.intake.forgiven(messages);
         self.shared.metrics.in_flight.set(0);
         self.shared.intake.metrics().unacknowledged_messages.sub(self.shown);
     }

@@ -7,6 +7,8 @@ use std::time::Duration;
 use bytes::{BufMut, BytesMut};
 use prometheus::local::LocalHistogram;
 
+use crate::intake::Receiving;
+
 /// First bytes of a PUBACK that says yes: type, and its length, in both versions.
 const PUBACK: [u8; 2] = [0x40, 0x02];
 /// Packet ids, 64 to a word.
@@ -35,16 +37,19 @@ pub(super) struct Debts {
     queue: VecDeque<Debt>,
     /// Packet ids in the queue, one bit each.
     owed: Vec<u64>,
+    /// Those messages that are traced, with their groups, in the same order.
+    receiving: VecDeque<(u64, Receiving)>,
 }
 
 impl Debts {
     pub(super) fn new() -> Self {
-        Self { queue: VecDeque::new(), owed: vec![0; WORDS] }
+        Self { queue: VecDeque::new(), owed: vec![0; WORDS], receiving: VecDeque::new() }
     }
 
-    /// Owes `debt`, behind those owed already. A broker may send a message again on the same connection: then its
+    /// Owes `debt`, behind those owed already, for a message that is traced if it has a span. A broker may send a message again on the same connection: then its
     /// packet id is owed once, for the later copy, because after one PUBACK the id may mean another message.
-    pub(super) fn push(&mut self, debt: Debt) {
+    pub(super) fn push(&mut self, debt: Debt, receiving: Option<Receiving>) {
+        self.receiving.extend(receiving.map(|receiving| (debt.group, receiving)));
         if self.mark(debt.id, true) {
             self.queue.retain(|other| other.id != debt.id);
         }
@@ -72,6 +77,12 @@ impl Debts {
             paid.readings += u64::from(debt.readings);
         }
         paid
+    }
+
+    /// Takes the spans of messages of groups up to `durable`, which are paid.
+    pub(super) fn take_received(&mut self, durable: u64) -> Vec<Receiving> {
+        let paid = self.receiving.partition_point(|(group, _)| *group <= durable);
+        self.receiving.drain(..paid).map(|(_, receiving)| receiving).collect()
     }
 
     /// Whether something is due.
@@ -108,7 +119,7 @@ mod tests {
     fn debts_are_paid_in_order_up_to_the_durable_group() {
         let mut debts = Debts::new();
         for (group, id) in [(1, 9), (1, 3), (2, 65_535)] {
-            debts.push(Debt { group, readings: 2, received: Duration::ZERO, id });
+            debts.push(Debt { group, readings: 2, received: Duration::ZERO, id }, None);
         }
         assert!(!debts.is_due(0) && debts.is_due(1));
         assert_eq!(pay(&mut debts, 0), (Paid::default(), vec![]));
@@ -124,11 +135,11 @@ mod tests {
     fn an_id_that_comes_again_is_owed_once_and_for_the_later_copy() {
         let mut debts = Debts::new();
         for (group, id) in [(1, 7), (1, 8), (2, 7)] {
-            debts.push(Debt { group, readings: 1, received: Duration::ZERO, id });
+            debts.push(Debt { group, readings: 1, received: Duration::ZERO, id }, None);
         }
         assert_eq!(pay(&mut debts, 1).1, b"\x40\x02\x00\x08");
         assert_eq!(pay(&mut debts, 2).1, b"\x40\x02\x00\x07");
-        debts.push(Debt { group: 3, readings: 1, received: Duration::ZERO, id: 7 });
+        debts.push(Debt { group: 3, readings: 1, received: Duration::ZERO, id: 7 }, None);
         assert_eq!(pay(&mut debts, 3).1, b"\x40\x02\x00\x07", "free again after its acknowledgement");
     }
 }

@@ -9,7 +9,7 @@ use super::drops;
 use super::frame::{self, Frame, PUBLISH};
 use super::packets::{self, Answer};
 use super::problem::Problem;
-use crate::intake::{Closed, Incoming, Receipt};
+use crate::intake::{Closed, Incoming, Receiving, Taken, Until};
 use crate::mqtt::Version;
 use crate::mqtt::publish::{self, Delivery, Malformed, Publish};
 
@@ -73,8 +73,8 @@ impl Connection<'_> {
         if skip.left > 0 {
             return false;
         }
-        if let Some(debt) = self.skip.take().and_then(|skip| skip.debt) {
-            self.debts.push(debt);
+        if let Some(Skip { debt: Some(debt), receiving, .. }) = self.skip.take() {
+            self.debts.push(debt, receiving);
         }
         true
     }
@@ -84,7 +84,7 @@ impl Connection<'_> {
             super::Protocol::V4 => Version::V3,
             super::Protocol::V5 => Version::V5,
         };
-        let publish = publish::parse(version, frame.first, frame.body)
+        let publish = publish::parse(version, frame.first, frame.body, self.shared.intake.is_traced())
             .map_err(|Malformed| Problem::protocol("a malformed PUBLISH"))?;
         let id = match publish.delivery {
             Delivery::Forget => None,
@@ -98,10 +98,10 @@ impl Connection<'_> {
         }
         if publish.topic == drops::TOPIC && self.shared.config.watch_drops {
             self.told_of_drops(publish.payload);
-            self.owe(frame, id.map(|id| Debt { group: 0, readings: 0, received: self.received, id }));
+            self.owe(frame, id.map(|id| Debt { group: 0, readings: 0, received: self.received, id }), None);
             return Ok(());
         }
-        let Ok(receipt) = self.receive(frame, &publish) else {
+        let Ok(Taken { receipt, receiving }) = self.receive(frame, &publish) else {
             self.closed = true;
             return Ok(());
         };
@@ -112,14 +112,15 @@ impl Connection<'_> {
         tally.redelivered += u64::from(frame.first & DUP != 0);
         tally.refused += u64::from(receipt.is_refused());
         let (group, readings, received) = (receipt.group, receipt.readings, self.received);
-        self.owe(frame, id.map(|id| Debt { group, readings, received, id }));
+        self.owe(frame, id.map(|id| Debt { group, readings, received, id }), receiving);
         Ok(())
     }
 
-    fn receive(&mut self, frame: &Frame<'_>, publish: &Publish<'_>) -> Result<Receipt, Closed> {
+    fn receive(&mut self, frame: &Frame<'_>, publish: &Publish<'_>) -> Result<Taken, Closed> {
         let shared = self.shared;
-        let Publish { topic, payload, identity, .. } = *publish;
-        let incoming = Incoming { topic, payload, identity, client_id: &shared.config.client_id };
+        let Publish { topic, payload, identity, traceparent, .. } = *publish;
+        let incoming = Incoming { topic, payload, identity, client_id: &shared.config.client_id, traceparent };
+        let until = if publish.delivery == Delivery::Forget { Until::Durable } else { Until::Acknowledged };
         let most = shared.config.payload_bytes;
         if frame.missing() > 0 {
             shared.metrics.oversized.inc();
@@ -129,14 +130,14 @@ impl Connection<'_> {
             let detail =
                 format!("payload has {bytes} bytes, at most {most} allowed; these are the first {}", kept.len());
             let incoming = Incoming { payload: kept, ..incoming };
-            return shared.intake.refuse(&incoming, &Rejection::new(Reason::TooLarge, detail));
+            return shared.intake.receive_refused(&incoming, &Rejection::new(Reason::TooLarge, detail), until);
         }
         if payload.len() > most {
             let detail = format!("payload has {} bytes, at most {most} allowed", payload.len());
-            return shared.intake.refuse(&incoming, &Rejection::new(Reason::TooLarge, detail));
+            return shared.intake.receive_refused(&incoming, &Rejection::new(Reason::TooLarge, detail), until);
         }
         if let Some(admission) = shared.routes.admission(topic) {
-            return shared.intake.accept_by(admission, &incoming);
+            return shared.intake.receive(Some(admission), &incoming, until);
         }
         shared.metrics.unmatched.inc();
         if !std::mem::replace(&mut self.told_unmatched, true) {
@@ -147,15 +148,15 @@ impl Connection<'_> {
             );
         }
         let detail = "topic matches none of the bridge's filters: the session at the broker has older ones";
-        shared.intake.refuse(&incoming, &Rejection::new(Reason::Unsupported, detail))
+        shared.intake.receive_refused(&incoming, &Rejection::new(Reason::Unsupported, detail), until)
     }
 
     /// Owes for a message, if it is to be acknowledged, when all of it has come.
-    fn owe(&mut self, frame: &Frame<'_>, debt: Option<Debt>) {
+    fn owe(&mut self, frame: &Frame<'_>, debt: Option<Debt>, receiving: Option<Receiving>) {
         if frame.missing() > 0 {
-            self.skip = Some(Skip { left: frame.missing(), debt });
+            self.skip = Some(Skip { left: frame.missing(), debt, receiving });
         } else if let Some(debt) = debt {
-            self.debts.push(debt);
+            self.debts.push(debt, receiving);
         }
     }
 

@@ -9,7 +9,9 @@ use std::time::Duration;
 use streams::faults::{Point, Tooth, point, tooth};
 use streams::{Append, AppendError, Streams, Ticket};
 
+use super::appending::Appending;
 use super::group::{Encoded, Encoders, Group, Tally};
+use super::receiving::Receiving;
 use super::{IngestState, Intake, Shared};
 use crate::live::LiveReading;
 
@@ -51,6 +53,10 @@ struct Flight {
     live: Vec<LiveReading>,
     live_dropped: usize,
     appends: Vec<Append>,
+    /// Its span, if something in it is traced.
+    appending: Option<Box<Appending>>,
+    /// Spans that end when it is durable.
+    receiving: Vec<Receiving>,
     stage: Stage,
 }
 
@@ -84,7 +90,9 @@ impl Committer {
     pub(crate) async fn run(mut self) {
         let mut watch = FailOnDrop { shared: self.shared.clone(), armed: true };
         if let Err(unfit) = self.commit_all().await {
-            self.shared.fail(&unfit.to_string());
+            let why = unfit.to_string();
+            self.shared.fail(&why);
+            self.give_up(&why);
         }
         watch.armed = false;
     }
@@ -120,14 +128,19 @@ impl Committer {
         let Some(mut taken) = self.shared.take(&mut self.spare)? else { return Ok(()) };
         point(Point::GroupTaken);
         let tally = taken.tally;
-        let appends = taken.encode(&mut self.encoders)?;
+        let mut appends = taken.encode(&mut self.encoders)?;
+        let tracing = &self.shared.tracing;
+        tracing.contexts_left_out(std::mem::take(&mut taken.left_out));
+        let traced = std::mem::take(&mut taken.traced);
         let flight = Flight {
             group: taken.number,
             tally,
             encoded: taken.encoded,
             live: std::mem::take(&mut taken.live),
             live_dropped: std::mem::take(&mut taken.live_dropped),
+            appending: Appending::new(tracing, traced, tally.messages, &mut appends, &*self.shared.clock),
             appends,
+            receiving: std::mem::take(&mut taken.receiving),
             stage: Stage::Waiting,
         };
         self.shared.metrics.taken(&flight.tally);
@@ -147,6 +160,9 @@ impl Committer {
             }
             if self.full {
                 return Ok(());
+            }
+            if let Some(appending) = &mut flight.appending {
+                appending.submitted(self.shared.clock.now());
             }
             // The payloads are shared, not copied: the group is kept for a retry.
             match self.streams.submit(flight.appends.clone()).await {
@@ -174,7 +190,12 @@ impl Committer {
             return Ok(());
         };
         match result {
-            Ok(_offsets) => flight.stage = Stage::Durable,
+            Ok(offsets) => {
+                flight.stage = Stage::Durable;
+                if let Some(appending) = &mut flight.appending {
+                    appending.durable(self.shared.clock.now(), &offsets);
+                }
+            }
             Err(AppendError::Full { used, quota }) => {
                 flight.stage = Stage::Waiting;
                 self.full = true;
@@ -187,8 +208,26 @@ impl Committer {
             self.shared.set_durable(flight.group);
             self.shared.publish_live(flight.live, flight.live_dropped);
             self.shared.ring();
+            // Last: nobody waits for it.
+            self.shared.end_received(flight.receiving, None);
+            if let Some(appending) = flight.appending {
+                appending.report(&self.shared.tracing);
+            }
         }
         Ok(())
+    }
+
+    /// Nothing more becomes durable: says so where it is traced.
+    fn give_up(&mut self, why: &str) {
+        for flight in self.flights.drain(..) {
+            self.shared.end_received(flight.receiving, Some(why));
+            if let Some(mut appending) = flight.appending {
+                if !matches!(flight.stage, Stage::Durable) {
+                    appending.failed(self.shared.clock.now(), why);
+                }
+                appending.report(&self.shared.tracing);
+            }
+        }
     }
 }
 

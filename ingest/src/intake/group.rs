@@ -8,13 +8,18 @@ use streams::{Append, Partition, StreamName};
 use telemetry::batch::{DeadLetter, DeadLettersBuilder, ReadingsBuilder};
 use telemetry::ipc::Encoder;
 use telemetry::schema::{self, reading};
+use telemetry::trace::{Context, MOST_CONTEXTS, RowContext};
 use telemetry::{Message, Timestamp};
 
+use super::receiving::Receiving;
 use crate::live::{LiveReading, READINGS_PER_GROUP};
 
 /// Size, estimated, at which a record is closed and the next begun: a stream bounds its records. One message
 /// is never split, so a record is at most this and one message.
 const RECORD_BYTES: usize = 4 * 1024 * 1024;
+/// Messages of a group that are traced: as many spans as the queue of the exporter holds, which would drop more. With
+/// few partitions it is the bound of a record, [`MOST_CONTEXTS`], that counts.
+const TRACED: usize = 2048;
 
 /// The open group.
 #[derive(Debug)]
@@ -25,6 +30,14 @@ pub(crate) struct Group {
     pub(crate) tally: Tally,
     pub(crate) live: Vec<LiveReading>,
     pub(crate) live_dropped: usize,
+    /// Spans that end when the group is durable.
+    pub(crate) receiving: Vec<Receiving>,
+    /// Messages whose trace found no room.
+    pub(crate) left_out: usize,
+    /// What [`Group::encode`] put into records, as far as a span has links.
+    pub(crate) traced: Vec<Context>,
+    /// Messages that are traced, so far.
+    contexts: usize,
     /// What [`Group::encode`] put into records.
     pub(crate) encoded: Encoded,
     readings: Vec<Lane<ReadingsBuilder>>,
@@ -47,11 +60,19 @@ pub(crate) struct Encoded {
     pub(crate) dead_letters: u64,
 }
 
-/// Rows of one partition: closed records, and the one being filled.
+/// Rows of one partition: closed records, and the one being filled; each with the messages in it that are traced.
 #[derive(Debug, Default)]
 struct Lane<B> {
-    closed: Vec<RecordBatch>,
+    closed: Vec<(RecordBatch, Vec<RowContext>)>,
     open: B,
+    contexts: Vec<RowContext>,
+}
+
+impl<B> Lane<B> {
+    /// Closes the record of `batch`, which is all of `open`.
+    fn close(&mut self, batch: RecordBatch) {
+        self.closed.push((batch, std::mem::take(&mut self.contexts)));
+    }
 }
 
 impl Group {
@@ -62,6 +83,10 @@ impl Group {
             tally: Tally::default(),
             live: Vec::new(),
             live_dropped: 0,
+            receiving: Vec::new(),
+            left_out: 0,
+            traced: Vec::new(),
+            contexts: 0,
             encoded: Encoded::default(),
             readings: (0..partitions.max(1)).map(|_| Lane::default()).collect(),
             dead_letters: Lane::default(),
@@ -82,7 +107,8 @@ impl Group {
         // Names are stored once each, but every one of them may be new: then they are as long as the payload.
         self.bytes += lane.open.bytes() - before + payload_bytes;
         if lane.open.bytes() >= RECORD_BYTES {
-            lane.closed.push(lane.open.finish());
+            let batch = lane.open.finish();
+            lane.close(batch);
         }
         self.tally.messages += 1;
         self.tally.readings += u64::try_from(message.readings.len()).unwrap_or(0);
@@ -94,9 +120,29 @@ impl Group {
         self.dead_letters.open.push(letter);
         self.bytes += self.dead_letters.open.bytes() - before;
         if self.dead_letters.open.bytes() >= RECORD_BYTES {
-            self.dead_letters.closed.push(self.dead_letters.open.finish());
+            let batch = self.dead_letters.open.finish();
+            self.dead_letters.close(batch);
         }
         self.tally.messages += 1;
+    }
+
+    /// Traces the message that is pushed next, to the readings of partition `to` or, without one, to the dead letters.
+    /// Gives its span back, or nothing if there is no room for its context: then it has no trace.
+    pub(crate) fn trace(&mut self, to: Option<u32>, receiving: Receiving) -> Option<Receiving> {
+        let (row, contexts) = match to {
+            Some(partition) => {
+                let lane = self.readings.get_mut(usize::try_from(partition).unwrap_or(0))?;
+                (lane.open.rows(), &mut lane.contexts)
+            }
+            None => (self.dead_letters.open.rows(), &mut self.dead_letters.contexts),
+        };
+        if contexts.len() >= MOST_CONTEXTS || self.contexts >= TRACED {
+            self.left_out += 1;
+            return None;
+        }
+        self.contexts += 1;
+        contexts.push(RowContext { row: u32::try_from(row).unwrap_or(u32::MAX), context: receiving.context() });
+        Some(receiving)
     }
 
     /// Keeps live readings up to the bound of a group.
@@ -113,24 +159,29 @@ impl Group {
         let mut encoded = Encoded::default();
         for (index, lane) in (0_u32..).zip(&mut self.readings) {
             if !lane.open.is_empty() {
-                lane.closed.push(lane.open.finish());
+                let batch = lane.open.finish();
+                lane.close(batch);
             }
-            for batch in lane.closed.drain(..) {
-                let payload = encoders.readings.encode(&batch)?;
+            for (batch, contexts) in lane.closed.drain(..) {
+                let payload = encoders.readings.encode_traced(&batch, &contexts)?;
+                link(&mut self.traced, &contexts);
                 encoded.messages += messages(&batch);
                 encoded.readings += batch.num_rows() as u64;
                 appends.push(append(Partition::new(StreamName::readings(), index), &batch, payload));
             }
         }
         if !self.dead_letters.open.is_empty() {
-            self.dead_letters.closed.push(self.dead_letters.open.finish());
+            let batch = self.dead_letters.open.finish();
+            self.dead_letters.close(batch);
         }
-        for batch in self.dead_letters.closed.drain(..) {
-            let payload = encoders.dead_letters.encode(&batch)?;
+        for (batch, contexts) in self.dead_letters.closed.drain(..) {
+            let payload = encoders.dead_letters.encode_traced(&batch, &contexts)?;
+            link(&mut self.traced, &contexts);
             encoded.dead_letters += batch.num_rows() as u64;
             appends.push(append(Partition::new(StreamName::dead_letters(), 0), &batch, payload));
         }
         self.bytes = 0;
+        self.contexts = 0;
         self.tally = Tally::default();
         self.encoded = encoded;
         Ok(appends)
@@ -144,7 +195,13 @@ fn messages(batch: &RecordBatch) -> u64 {
 }
 
 fn append(to: Partition, batch: &RecordBatch, payload: Bytes) -> Append {
-    Append { to, rows: u32::try_from(batch.num_rows()).unwrap_or(u32::MAX), payload }
+    Append::new(to, u32::try_from(batch.num_rows()).unwrap_or(u32::MAX), payload)
+}
+
+/// Adds the contexts of a record to the links of the group.
+fn link(links: &mut Vec<Context>, contexts: &[RowContext]) {
+    let room = MOST_CONTEXTS.saturating_sub(links.len());
+    links.extend(contexts.iter().take(room).map(|row| row.context));
 }
 
 /// Encoders of the two streams a group goes to.
@@ -164,69 +221,4 @@ impl Encoders {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::borrow::Cow;
-
-    use telemetry::{Reading, Reason, Value};
-
-    use super::*;
-
-    fn message(text: &str, readings: usize) -> Message<'_> {
-        let reading = Reading {
-            metric: Cow::Borrowed("note"),
-            time: Timestamp::from_micros(1),
-            value: Value::Text(Cow::Borrowed(text)),
-            unit: None,
-        };
-        Message {
-            device_id: Cow::Borrowed("pump-1"),
-            site: None,
-            identity: None,
-            readings: vec![reading; readings],
-            ignored_fields: 2,
-        }
-    }
-
-    #[test]
-    fn a_group_becomes_one_record_for_each_partition_used() {
-        let mut group = Group::new(4);
-        assert!(group.is_empty());
-        group.push(&message("a", 3), 2, 100, Timestamp::from_micros(1));
-        group.push(&message("b", 1), 0, 100, Timestamp::from_micros(1));
-        let letter = DeadLetter {
-            received_at: Timestamp::from_micros(1),
-            reason: Reason::Undecodable.as_str(),
-            detail: "no format",
-            topic: "t",
-            client_id: "c",
-            payload: b"x",
-            identity: None,
-        };
-        group.push_dead_letter(&letter);
-        assert_eq!(group.tally, Tally { messages: 3, readings: 4, ignored_fields: 4 });
-        assert!(group.bytes > 200);
-        let appends = group.encode(&mut Encoders::new().unwrap()).unwrap();
-        let places: Vec<_> = appends.iter().map(|append| (append.to.to_string(), append.rows)).collect();
-        assert_eq!(places, [("readings/0".into(), 1), ("readings/2".into(), 3), ("dead_letters/0".into(), 1)]);
-        assert_eq!(group.encoded, Encoded { messages: 2, readings: 4, dead_letters: 1 });
-        assert!(group.is_empty() && group.bytes == 0);
-        assert_eq!(group.encode(&mut Encoders::new().unwrap()).unwrap(), []);
-    }
-
-    #[test]
-    fn records_are_bounded_and_messages_stay_whole() {
-        let text = "x".repeat(8 * 1024);
-        let (readings, messages) = (100, 12);
-        let mut group = Group::new(1);
-        for _ in 0..messages {
-            group.push(&message(&text, readings), 0, text.len() * readings, Timestamp::from_micros(1));
-        }
-        let appends = group.encode(&mut Encoders::new().unwrap()).unwrap();
-        assert!(appends.len() > 1);
-        let most = RECORD_BYTES + 2 * readings * text.len();
-        assert!(appends.iter().all(|append| append.payload.len() <= most));
-        assert!(appends.iter().all(|append| usize::try_from(append.rows).unwrap().is_multiple_of(readings)));
-        let rows: u32 = appends.iter().map(|append| append.rows).sum();
-        assert_eq!(usize::try_from(rows).unwrap(), readings * messages);
-    }
-}
+mod tests;

@@ -3,63 +3,42 @@
 //!
 //! There is no timer. A group is taken for commit as soon as the streams can begin another one, and collects
 //! what arrives until then; so a lone message waits for one sync, and under load groups grow by themselves.
+//!
+//! A message that is traced has a span, `receive`, and its context goes into its record; the group that it is in has
+//! one, too, `append` ([ADR 18](../../../docs/adr/0018-tracing.md)).
+//!
+//! In reading order: `incoming` (a message), `taking` (its way into the open group), `group`, `committer` and `thread`,
+//! `bell` (who hears of it), `receiving` and `appending` (spans).
 
+mod appending;
 mod bell;
 mod committer;
 mod group;
+mod incoming;
+mod receiving;
+mod taking;
 mod thread;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use telemetry::batch::DeadLetter;
-use telemetry::{Clock, Identity, Rejection, Timestamp, partition};
+use telemetry::trace::Tracing;
+use telemetry::{Clock, Rejection, Timestamp};
 use tokio::sync::{Notify, watch};
 
-use crate::admission::{Admission, Admitted, Routes};
-use crate::live::{self, Audience, LiveReading};
+use crate::admission::{Admission, Routes};
+use crate::live::{Audience, LiveReading};
 use crate::metrics::{IngestMetrics, Passage};
 
 pub(crate) use bell::Bell;
 pub(crate) use committer::{Committer, Unfit};
 use group::Group;
 pub(crate) use group::{Encoded, Tally};
+pub use incoming::{Closed, Incoming, Receipt};
+pub(crate) use receiving::Receiving;
+use taking::Arrival;
+pub(crate) use taking::{Taken, Until};
 pub(crate) use thread::CommitThread;
-
-/// A message as it arrived.
-#[derive(Clone, Copy, Debug)]
-pub struct Incoming<'a> {
-    /// Topic it was published to.
-    pub topic: &'a str,
-    /// The payload, whole.
-    pub payload: &'a [u8],
-    /// Identity the transport gives; one in the payload goes before it.
-    pub identity: Option<Identity>,
-    /// Who sent it, for the dead letters.
-    pub client_id: &'a str,
-}
-
-/// The message is in group `group`, and may be acknowledged when that is durable.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Receipt {
-    /// Number of the group. Groups become durable in order.
-    pub group: u64,
-    /// Readings in the message; 0 if it was refused and went to the dead letters.
-    pub readings: u32,
-}
-
-impl Receipt {
-    /// Whether the message was refused and went to the dead letters.
-    #[must_use]
-    pub fn is_refused(&self) -> bool {
-        self.readings == 0
-    }
-}
-
-/// The intake is closed: stopping, or failed. The message was not taken and must not be acknowledged.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("intake is closed")]
-pub struct Closed;
 
 /// Whether messages are acknowledged, and if not why.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -105,6 +84,7 @@ struct Shared {
     routes: Mutex<Vec<Arc<Routes>>>,
     partitions: u32,
     clock: Arc<dyn Clock>,
+    tracing: Tracing,
     metrics: IngestMetrics,
 }
 
@@ -121,6 +101,7 @@ impl Intake {
         partitions: u32,
         most_open_bytes: usize,
         clock: Arc<dyn Clock>,
+        tracing: Tracing,
         metrics: IngestMetrics,
     ) -> Self {
         let mut group = Group::new(partitions);
@@ -143,6 +124,7 @@ impl Intake {
                 routes: Mutex::default(),
                 partitions,
                 clock,
+                tracing,
                 metrics,
             }),
         }
@@ -154,7 +136,7 @@ impl Intake {
     /// # Errors
     /// [`Closed`]: the message was not taken.
     pub fn accept(&self, incoming: &Incoming<'_>) -> Result<Receipt, Closed> {
-        self.accept_by(&self.shared.admission, incoming)
+        self.receive(None, incoming, Until::Durable).map(|taken| taken.receipt)
     }
 
     /// As [`Intake::accept`], by the rules `admission`.
@@ -162,8 +144,7 @@ impl Intake {
     /// # Errors
     /// [`Closed`]: the message was not taken.
     pub fn accept_by(&self, admission: &Admission, incoming: &Incoming<'_>) -> Result<Receipt, Closed> {
-        let received_at = self.shared.clock.now();
-        self.shared.take_in(admission, incoming, received_at, received_at)
+        self.receive(Some(admission), incoming, Until::Durable).map(|taken| taken.receipt)
     }
 
     /// Puts a message, whole, into the open group's dead letters, because of `rejection`.
@@ -171,7 +152,7 @@ impl Intake {
     /// # Errors
     /// [`Closed`]: the message was not taken.
     pub fn refuse(&self, incoming: &Incoming<'_>, rejection: &Rejection) -> Result<Receipt, Closed> {
-        self.shared.append_dead_letter(incoming, rejection, self.shared.clock.now())
+        self.receive_refused(incoming, rejection, Until::Durable).map(|taken| taken.receipt)
     }
 
     /// Puts a message that was refused before back into the open group, and waits until that is durable. Its
@@ -200,7 +181,9 @@ impl Intake {
         // A clock set back since then does not make it a message from the future.
         let routes = self.shared.routes_of(incoming.client_id);
         let admission = routes.as_ref().and_then(|routes| routes.admission(incoming.topic));
-        self.shared.take_in(admission.unwrap_or(&self.shared.admission), incoming, received_at, now.max(received_at))
+        let arrival = Arrival { received_at, now: now.max(received_at), until: Until::Durable };
+        let taken = self.shared.take_in(admission.unwrap_or(&self.shared.admission), incoming, arrival)?;
+        Ok(taken.receipt)
     }
 
     /// Whether the open group is below its bound.
@@ -321,59 +304,6 @@ impl Shared {
     fn routes_of(&self, client_id: &str) -> Option<Arc<Routes>> {
         let all = self.routes.lock().unwrap_or_else(PoisonError::into_inner);
         all.iter().find(|routes| *routes.client_id == *client_id).cloned()
-    }
-
-    fn take_in(
-        &self,
-        admission: &Admission,
-        incoming: &Incoming<'_>,
-        received_at: Timestamp,
-        now: Timestamp,
-    ) -> Result<Receipt, Closed> {
-        match admission.admit(incoming.topic, incoming.payload, incoming.identity, received_at, now) {
-            Ok(admitted) => self.append(&admitted, incoming.payload.len(), received_at),
-            Err(rejection) => self.append_dead_letter(incoming, &rejection, received_at),
-        }
-    }
-
-    fn append(&self, admitted: &Admitted<'_>, bytes: usize, received_at: Timestamp) -> Result<Receipt, Closed> {
-        let message = admitted.message();
-        let partition = partition::of_device(&message.device_id, self.partitions);
-        let live = if self.audience.is_empty() { Vec::new() } else { live::readings(message) };
-        let mut open = self.open()?;
-        open.group.push(message, partition, bytes, received_at);
-        if !live.is_empty() {
-            open.group.push_live(live);
-        }
-        let readings = u32::try_from(message.readings.len()).unwrap_or(u32::MAX);
-        Ok(self.appended(open, readings))
-    }
-
-    fn append_dead_letter(
-        &self,
-        incoming: &Incoming<'_>,
-        rejection: &Rejection,
-        received_at: Timestamp,
-    ) -> Result<Receipt, Closed> {
-        let Incoming { topic, client_id, payload, identity } = *incoming;
-        let mut open = self.open()?;
-        let (reason, detail) = (rejection.reason.as_str(), &*rejection.detail);
-        open.group.push_dead_letter(&DeadLetter { received_at, reason, detail, topic, client_id, payload, identity });
-        let receipt = self.appended(open, 0);
-        self.metrics.rejected.with_label_values(&[rejection.reason.as_str()]).inc();
-        tracing::debug!(reason = rejection.reason.as_str(), detail = %rejection.detail, "message refused");
-        Ok(receipt)
-    }
-
-    fn appended(&self, open: MutexGuard<'_, Open>, readings: u32) -> Receipt {
-        let receipt = Receipt { group: open.group.number, readings };
-        let first = open.group.tally.messages == 1;
-        self.set_open_bytes(open.group.bytes);
-        drop(open);
-        if first {
-            self.work.notify_one();
-        }
-        receipt
     }
 
     fn set_open_bytes(&self, bytes: usize) {

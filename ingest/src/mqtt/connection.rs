@@ -25,7 +25,7 @@ use super::owed::{Debts, Owed, Sent};
 use super::packet;
 use super::subscriptions::Subscriptions;
 use super::worker::Worker;
-use crate::intake::Incoming;
+use crate::intake::{Incoming, Receiving};
 use crate::live::LiveReading;
 
 /// A connection past its handshake.
@@ -268,13 +268,13 @@ impl Connection {
         Ending::Closed(Code::PacketTooLarge)
     }
 
-    /// Owes an acknowledgement, behind those owed already.
-    pub(super) fn owe(self: &Rc<Self>, owed: Owed) {
+    /// Owes an acknowledgement, behind those owed already; with the span of its message, if that is traced.
+    pub(super) fn owe(self: &Rc<Self>, owed: Owed, receiving: Option<Receiving>) {
         let mut debts = self.debts.borrow_mut();
         if debts.is_empty() {
             self.worker.wait_for_group(self.clone());
         }
-        debts.push(owed);
+        debts.push(owed, receiving);
         self.newly_owed.set(self.newly_owed.get() + 1);
         if owed.group <= self.worker.shared.intake.last_durable() {
             // Nothing else will ring for it.
@@ -290,7 +290,8 @@ impl Connection {
     /// Writes every acknowledgement owed up to group `durable`.
     pub(super) fn acknowledge(&self, durable: u64) -> Sent {
         let mut debts = self.debts.borrow_mut();
-        let due = debts.due(durable + u64::from(tooth(Tooth::StaleAck)));
+        let durable = durable + u64::from(tooth(Tooth::StaleAck));
+        let due = debts.due(durable);
         if due == 0 {
             return Sent::default();
         }
@@ -298,6 +299,9 @@ impl Connection {
         // An error means that the connection is closing: what is owed is forgiven at its end.
         let (now, waited) = (self.worker.shared.intake.clock().monotonic(), &self.worker.waited);
         let sent = self.io.with_write_buf(|buffer| debts.pay(due, buffer, now, waited)).unwrap_or_default();
+        if sent.messages > 0 {
+            self.worker.shared.intake.acknowledged(debts.take_received(durable));
+        }
         drop(debts);
         point(Point::AckWritten);
         let messages = i64::try_from(sent.messages).unwrap_or(i64::MAX);
@@ -310,7 +314,9 @@ impl Connection {
 
     /// The connection is over: nothing of what is owed can be paid.
     fn forgive(&self) {
-        let owed = i64::try_from(self.debts.borrow_mut().forgive()).unwrap_or(i64::MAX);
+        let mut debts = self.debts.borrow_mut();
+        self.worker.shared.intake.forgiven(debts.take_received(u64::MAX));
+        let owed = i64::try_from(debts.forgive()).unwrap_or(i64::MAX);
         self.worker.shared.intake.metrics().unacknowledged_messages.sub(owed);
     }
 
@@ -357,7 +363,8 @@ impl Connection {
         {
             return;
         }
-        let incoming = Incoming { topic: &will.topic, payload: &will.payload, identity: None, client_id: &self.name };
+        let Will { topic, payload } = &will;
+        let incoming = Incoming { topic, payload, identity: None, client_id: &self.name, traceparent: None };
         if self.worker.shared.intake.accept(&incoming).is_err() {
             tracing::debug!(id = self.id, "stopping, will not published");
         }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use telemetry::trace::Context;
 use tokio::sync::mpsc;
 
 /// A command, the same for all who get it.
@@ -14,6 +15,8 @@ pub(crate) struct Command {
     pub(crate) key: Arc<str>,
     /// When it is worth nothing any more, on the monotonic clock.
     pub(crate) expires: Duration,
+    /// The span that sends it, if that is traced.
+    pub(crate) trace: Option<Context>,
 }
 
 /// What a recipient made of a command. One that says nothing is gone: its side of the channel is dropped.

@@ -99,7 +99,13 @@ mod tests {
     const NOW: Duration = Duration::from_secs(10);
 
     fn command(bytes: usize, expires: Duration) -> Arc<Command> {
-        Arc::new(Command { topic: "t".into(), payload: Bytes::from(vec![0; bytes]), key: "k".into(), expires })
+        Arc::new(Command {
+            topic: "t".into(),
+            payload: Bytes::from(vec![0; bytes]),
+            key: "k".into(),
+            expires,
+            trace: None,
+        })
     }
 
     /// Queues a command of so many bytes.

@@ -7,6 +7,7 @@ use ntex::util::BytePages;
 use prometheus::local::LocalHistogram;
 
 use super::packet::{self, Ack};
+use crate::intake::Receiving;
 
 /// One acknowledgement, to be sent when its group is durable.
 #[derive(Clone, Copy, Debug)]
@@ -33,11 +34,15 @@ pub(super) struct Sent {
 pub(super) struct Debts {
     queue: VecDeque<Owed>,
     bytes: usize,
+    /// Those messages that are traced, with their groups, in the same order.
+    receiving: VecDeque<(u64, Receiving)>,
 }
 
 impl Debts {
-    pub(super) fn push(&mut self, owed: Owed) {
+    /// Owes `owed`, behind those owed already, for a message that is traced if it has a span.
+    pub(super) fn push(&mut self, owed: Owed, receiving: Option<Receiving>) {
         self.bytes += bytes_of(&owed);
+        self.receiving.extend(receiving.map(|receiving| (owed.group, receiving)));
         self.queue.push_back(owed);
     }
 
@@ -77,6 +82,12 @@ impl Debts {
         sent
     }
 
+    /// Takes the spans of messages of groups up to `durable`, which are paid.
+    pub(super) fn take_received(&mut self, durable: u64) -> Vec<Receiving> {
+        let paid = self.receiving.partition_point(|(group, _)| *group <= durable);
+        self.receiving.drain(..paid).map(|(_, receiving)| receiving).collect()
+    }
+
     /// Gives all up; says how many there were.
     pub(super) fn forgive(&mut self) -> usize {
         self.bytes = 0;
@@ -97,7 +108,7 @@ mod tests {
         let mut debts = Debts::default();
         for (group, id) in [(1, 9), (1, 3), (2, 5)] {
             let received = Duration::from_secs(group);
-            debts.push(Owed { group, readings: 2, received, bytes: 10, id, ack: Ack::Puback });
+            debts.push(Owed { group, readings: 2, received, bytes: 10, id, ack: Ack::Puback }, None);
         }
         assert_eq!((debts.due(0), debts.due(1), debts.due(2)), (0, 2, 3));
         let (mut buffer, registry) = (BytePages::default(), prometheus::Registry::new());

@@ -219,7 +219,8 @@ pub(super) fn put_live(buffer: &mut BytePages, version: Version, reading: &LiveR
 
 /// Name of the user property that carries the key of a command.
 const KEY_PROPERTY: &str = "idempotency-key";
-const KEY_PROPERTY_BYTES: u16 = 15;
+/// And of the one that carries its trace.
+const TRACE_PROPERTY: &str = "traceparent";
 
 /// Size of a command as a packet at QoS 1, the larger one.
 pub(super) fn command_bytes(version: Version, command: &Command) -> usize {
@@ -235,11 +236,8 @@ pub(super) fn put_command(
     command: &Command,
     left: Duration,
 ) {
-    // Both are within the 65,535 bytes of MQTT: it is checked where the command comes from.
-    let (Ok(topic_bytes), Ok(key_bytes)) = (u16::try_from(command.topic.len()), u16::try_from(command.key.len()))
-    else {
-        return;
-    };
+    // Topic and key are within the 65,535 bytes of MQTT: it is checked where the command comes from.
+    let Ok(topic_bytes) = u16::try_from(command.topic.len()) else { return };
     let properties = command_properties_bytes(version, command);
     let id_bytes = if id.is_some() { 2 } else { 0 };
     buffer.put_u8(if id.is_some() { 0x32 } else { 0x30 });
@@ -254,11 +252,10 @@ pub(super) fn put_command(
         buffer.put_u8(0x02);
         // Rounded up: what is left of a second is still worth something.
         buffer.put_u32(u32::try_from(left.as_millis().div_ceil(1000)).unwrap_or(u32::MAX));
-        buffer.put_u8(0x26);
-        buffer.put_u16(KEY_PROPERTY_BYTES);
-        buffer.extend_from_slice(KEY_PROPERTY.as_bytes());
-        buffer.put_u16(key_bytes);
-        buffer.extend_from_slice(command.key.as_bytes());
+        put_user_property(buffer, KEY_PROPERTY, &command.key);
+        if let Some(trace) = command.trace {
+            put_user_property(buffer, TRACE_PROPERTY, &trace.to_string());
+        }
     }
     buffer.extend_from_slice(&command.payload);
 }
@@ -269,9 +266,22 @@ fn command_properties_bytes(version: Version, command: &Command) -> usize {
     if version == Version::V5 { variable_length_bytes(properties) + properties } else { 0 }
 }
 
-/// Message expiry interval and key.
+/// Message expiry interval, key and trace.
 fn command_property_bytes(command: &Command) -> usize {
-    1 + 4 + 1 + 2 + KEY_PROPERTY.len() + 2 + command.key.len()
+    let trace = command.trace.map_or(0, |trace| user_property_bytes(TRACE_PROPERTY, &trace.to_string()));
+    1 + 4 + user_property_bytes(KEY_PROPERTY, &command.key) + trace
+}
+
+fn put_user_property(buffer: &mut BytePages, name: &str, value: &str) {
+    buffer.put_u8(0x26);
+    for text in [name, value] {
+        buffer.put_u16(u16::try_from(text.len()).unwrap_or(0));
+        buffer.extend_from_slice(text.as_bytes());
+    }
+}
+
+fn user_property_bytes(name: &str, value: &str) -> usize {
+    1 + 2 + name.len() + 2 + value.len()
 }
 
 fn put_variable_length(buffer: &mut BytePages, mut value: usize) {
@@ -297,9 +307,13 @@ fn variable_length_bytes(value: usize) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use telemetry::trace::Context;
+
     use super::super::frame::Frames;
     use super::super::publish::Delivery;
     use super::*;
+
+    const TRACEPARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 
     fn frame(bytes: &[u8]) -> Frame {
         Frames { most_bytes: usize::MAX }.decode(&mut BytesMut::copy_from_slice(bytes)).unwrap().unwrap()
@@ -352,7 +366,7 @@ mod tests {
         for version in [Version::V3, Version::V5] {
             let bytes = put(|buffer| put_live(buffer, version, &live));
             assert_eq!(bytes.len(), live_bytes(version, &live));
-            let publish = super::super::publish::parse(version, bytes[0], &bytes[3..]).unwrap();
+            let publish = super::super::publish::parse(version, bytes[0], &bytes[3..], false).unwrap();
             assert_eq!((publish.topic, publish.payload), (&*live.topic, live.payload.as_bytes()));
         }
         for (version, id) in [(Version::V3, None), (Version::V5, None), (Version::V3, Some(7)), (Version::V5, Some(7))]
@@ -363,12 +377,15 @@ mod tests {
                 payload: payload.to_vec().into(),
                 key: "k".repeat(200).into(),
                 expires: Duration::MAX,
+                trace: Context::parse(TRACEPARENT).filter(|_| id.is_some()),
             };
             let bytes = put(|buffer| put_command(buffer, version, id, &command, Duration::from_millis(1500)));
             assert_eq!(bytes.len(), command_bytes(version, &command) - if id.is_some() { 0 } else { 2 });
-            let publish = super::super::publish::parse(version, bytes[0], &bytes[3..]).unwrap();
+            let publish = super::super::publish::parse(version, bytes[0], &bytes[3..], true).unwrap();
             let delivery = id.map_or(Delivery::Forget, Delivery::AtLeastOnce);
             assert_eq!((publish.delivery, publish.topic), (delivery, "hall/pump/commands"));
+            let trace = command.trace.filter(|_| version == Version::V5);
+            assert_eq!(publish.traceparent.and_then(Context::parse), trace);
             assert_eq!(publish.payload, &payload[..]);
         }
         let suback = put(|buffer| put_suback(buffer, Version::V5, 9, &[Granted::Live, Granted::NotAllowed]));

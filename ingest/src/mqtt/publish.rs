@@ -18,6 +18,8 @@ pub(crate) struct Publish<'a> {
     pub(crate) identified: bool,
     /// User properties `boot` and `seq`, if both are there and are numbers.
     pub(crate) identity: Option<Identity>,
+    /// User property `traceparent`, if it was looked for and is there once.
+    pub(crate) traceparent: Option<&'a str>,
     pub(crate) payload: &'a [u8],
 }
 
@@ -36,8 +38,8 @@ pub(crate) enum Delivery {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Malformed;
 
-/// Reads the body of a PUBLISH whose first byte is `first`.
-pub(crate) fn parse(version: Version, first: u8, body: &[u8]) -> Result<Publish<'_>, Malformed> {
+/// Reads the body of a PUBLISH whose first byte is `first`; `traced` says whether a `traceparent` is of use.
+pub(crate) fn parse(version: Version, first: u8, body: &[u8], traced: bool) -> Result<Publish<'_>, Malformed> {
     let mut rest = Reader(body);
     let topic = rest.text()?;
     let delivery = match (first >> 1) & 0b11 {
@@ -46,17 +48,18 @@ pub(crate) fn parse(version: Version, first: u8, body: &[u8]) -> Result<Publish<
         2 => Delivery::ExactlyOnce(rest.packet_id()?),
         _ => return Err(Malformed),
     };
-    let mut publish = Publish { delivery, topic, alias: None, identified: false, identity: None, payload: &[] };
+    let (alias, identity, traceparent) = (None, None, None);
+    let mut publish = Publish { delivery, topic, alias, identified: false, identity, traceparent, payload: &[] };
     if version == Version::V5 {
         let length = rest.variable_length()?;
-        properties(Reader(rest.bytes(length)?), &mut publish)?;
+        properties(Reader(rest.bytes(length)?), traced, &mut publish)?;
     }
     publish.payload = rest.0;
     Ok(publish)
 }
 
-fn properties(mut rest: Reader<'_>, publish: &mut Publish<'_>) -> Result<(), Malformed> {
-    let (mut boot, mut seq) = (None, None);
+fn properties<'a>(mut rest: Reader<'a>, traced: bool, publish: &mut Publish<'a>) -> Result<(), Malformed> {
+    let (mut boot, mut seq, mut traceparents) = (None, None, 0_usize);
     while let Some((&id, after)) = rest.0.split_first() {
         rest = Reader(after);
         match id {
@@ -79,6 +82,11 @@ fn properties(mut rest: Reader<'_>, publish: &mut Publish<'_>) -> Result<(), Mal
             0x26 => match (rest.text()?, rest.text()?) {
                 ("boot", value) => boot = value.parse().ok(),
                 ("seq", value) => seq = value.parse().ok(),
+                ("traceparent", value) if traced => {
+                    traceparents += 1;
+                    // Of two, nobody knows which is meant.
+                    publish.traceparent = (traceparents == 1).then_some(value);
+                }
                 _ => {}
             },
             // The rest is not for PUBLISH.
@@ -140,14 +148,14 @@ mod tests {
 
     #[test]
     fn version_3_has_topic_id_and_payload() {
-        let publish = parse(Version::V3, 0x32, b"\x00\x03a/b\x01\x02{}").unwrap();
+        let publish = parse(Version::V3, 0x32, b"\x00\x03a/b\x01\x02{}", true).unwrap();
         assert_eq!((publish.topic, publish.delivery, publish.payload), ("a/b", Delivery::AtLeastOnce(258), &b"{}"[..]));
-        assert_eq!(parse(Version::V3, 0x30, b"\x00\x01a").unwrap().payload, b"");
+        assert_eq!(parse(Version::V3, 0x30, b"\x00\x01a", true).unwrap().payload, b"");
     }
 
     #[test]
     fn version_5_has_properties() {
-        let publish = parse(Version::V5, 0x34, V5_BODY).unwrap();
+        let publish = parse(Version::V5, 0x34, V5_BODY, true).unwrap();
         assert_eq!(publish.delivery, Delivery::ExactlyOnce(258));
         assert_eq!(publish.alias, Some(5));
         assert_eq!(publish.identity, Some(Identity { boot: 3, seq: 42 }));
@@ -159,7 +167,7 @@ mod tests {
         for version in [Version::V3, Version::V5] {
             for end in 0..V5_BODY.len() {
                 let prefix = &V5_BODY[..end];
-                if let Ok(publish) = parse(version, 0x32, prefix) {
+                if let Ok(publish) = parse(version, 0x32, prefix, true) {
                     assert!(publish.topic.len() + publish.payload.len() < end);
                 }
             }
@@ -167,25 +175,39 @@ mod tests {
         for body in
             [&b"\xFF\xFFab"[..], b"\x00\x03a/b\x00\x00", b"\x00\x02\xC3\x28\x00\x01", b"\x00\x01\x00\x00\x01", b""]
         {
-            assert_eq!(parse(Version::V3, 0x32, body), Err(Malformed), "{body:?}");
+            assert_eq!(parse(Version::V3, 0x32, body, true), Err(Malformed), "{body:?}");
         }
-        assert_eq!(parse(Version::V3, 0x36, b"\x00\x01a\x00\x01"), Err(Malformed), "QoS 3");
-        assert_eq!(parse(Version::V5, 0x30, b"\x00\x01a\x05\x23\x00"), Err(Malformed), "property length");
-        assert_eq!(parse(Version::V5, 0x30, b"\x00\x01a\x03\x23\x00\x00"), Err(Malformed), "alias 0");
+        assert_eq!(parse(Version::V3, 0x36, b"\x00\x01a\x00\x01", true), Err(Malformed), "QoS 3");
+        assert_eq!(parse(Version::V5, 0x30, b"\x00\x01a\x05\x23\x00", true), Err(Malformed), "property length");
+        assert_eq!(parse(Version::V5, 0x30, b"\x00\x01a\x03\x23\x00\x00", true), Err(Malformed), "alias 0");
     }
 
     #[test]
     fn subscription_identifiers_are_seen_and_passed_over() {
         let body = b"\x00\x01a\x06\x0B\x01\x0B\xFF\x01\x01\x01{}";
-        let publish = parse(Version::V5, 0x30, b"\x00\x01a\x07\x0B\x01\x0B\xFF\x01\x01\x01{}").unwrap();
+        let publish = parse(Version::V5, 0x30, b"\x00\x01a\x07\x0B\x01\x0B\xFF\x01\x01\x01{}", true).unwrap();
         assert!(publish.identified);
         assert_eq!(publish.payload, b"{}");
-        assert_eq!(parse(Version::V5, 0x30, body), Err(Malformed), "a property cut by the length of all");
+        assert_eq!(parse(Version::V5, 0x30, body, true), Err(Malformed), "a property cut by the length of all");
+    }
+
+    #[test]
+    fn a_traceparent_is_seen_if_it_is_of_use_and_the_only_one() {
+        let property = b"\x26\x00\x0btraceparent\x00\x031-2";
+        let publish =
+            |times: u8| [&b"\x00\x01a"[..], &[times * 19], &property.repeat(usize::from(times)), b"x"].concat();
+        let seen = |times, traced| {
+            parse(Version::V5, 0x30, &publish(times), traced).map(|publish| publish.traceparent.map(str::to_owned))
+        };
+        assert_eq!(seen(1, true), Ok(Some("1-2".to_owned())));
+        for (times, traced) in [(0, true), (1, false), (2, true), (3, true)] {
+            assert_eq!(seen(times, traced), Ok(None), "{times} times, traced: {traced}");
+        }
     }
 
     #[test]
     fn an_identity_needs_two_numbers() {
         let body = b"\x00\x01a\x13\x26\x00\x04boot\x00\x013\x26\x00\x03seq\x00\x01x";
-        assert_eq!(parse(Version::V5, 0x30, &body[..]).map(|publish| publish.identity), Ok(None));
+        assert_eq!(parse(Version::V5, 0x30, &body[..], true).map(|publish| publish.identity), Ok(None));
     }
 }

@@ -10,14 +10,15 @@ use super::handshake::TOPIC_ALIASES;
 use super::owed::Owed;
 use super::packet::{self, Ack, Granted, Request};
 use super::publish::{self, Delivery, Malformed, Publish};
-use crate::intake::Incoming;
+use crate::intake::{Incoming, Taken, Until};
 
 impl Connection {
     /// Does what `frame` asks for.
     pub(super) fn handle(self: &Rc<Self>, frame: &Frame) -> Result<(), Ending> {
         const PUBLISH: u8 = 3;
         if frame.kind() == PUBLISH {
-            let publish = publish::parse(self.version, frame.first, frame.body())
+            let traced = self.worker.shared.intake.is_traced();
+            let publish = publish::parse(self.version, frame.first, frame.body(), traced)
                 .map_err(|Malformed| Ending::Closed(Code::MalformedPacket))?;
             if publish.identified {
                 return Err(Ending::Closed(Code::MalformedPacket));
@@ -88,12 +89,15 @@ impl Connection {
         {
             // Sent again without a release in between: it was taken, and only its answer is owed once more.
             let group = self.debts.borrow().newest_group();
-            self.owe(Owed { group, readings: 0, received: self.received_at(), bytes: 0, id, ack: Ack::Pubrec });
+            self.owe(Owed { group, readings: 0, received: self.received_at(), bytes: 0, id, ack: Ack::Pubrec }, None);
             return Ok(());
         }
-        let incoming = Incoming { topic, payload: publish.payload, identity: publish.identity, client_id: &self.name };
+        let Publish { payload, identity, traceparent, .. } = *publish;
+        let incoming = Incoming { topic, payload, identity, client_id: &self.name, traceparent };
+        let until = if publish.delivery == Delivery::Forget { Until::Durable } else { Until::Acknowledged };
         // Closed: not taken, so nothing is owed; the next step sees it.
-        let Ok(receipt) = self.worker.shared.intake.accept(&incoming) else { return Ok(()) };
+        let Ok(taken) = self.worker.shared.intake.receive(None, &incoming, until) else { return Ok(()) };
+        let Taken { receipt, receiving } = taken;
         let (id, ack) = match publish.delivery {
             Delivery::Forget => return Ok(()),
             Delivery::AtLeastOnce(id) => (id, Ack::Puback),
@@ -101,7 +105,7 @@ impl Connection {
         };
         let bytes = u32::try_from(publish.payload.len()).unwrap_or(u32::MAX);
         let received = self.received_at();
-        self.owe(Owed { group: receipt.group, readings: receipt.readings, received, bytes, id, ack });
+        self.owe(Owed { group: receipt.group, readings: receipt.readings, received, bytes, id, ack }, receiving);
         Ok(())
     }
 }

@@ -7,6 +7,7 @@ mod mosquitto;
 mod reading;
 mod stopping;
 mod stub;
+mod traces;
 mod trouble;
 mod window;
 mod world;

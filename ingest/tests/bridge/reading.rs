@@ -65,7 +65,8 @@ async fn what_is_put_back_is_read_as_it_was_when_it_came() {
     let world = World::with(config, Held::free()).await;
     let again = async |client_id| {
         let payload: &[u8] = br#"{"value":3}"#;
-        let incoming = ingest::Incoming { topic: "flat/pump-1/speed", payload, identity: None, client_id };
+        let topic = "flat/pump-1/speed";
+        let incoming = ingest::Incoming { topic, payload, identity: None, client_id, traceparent: None };
         let received_at = Timestamp::from_micros(1_700_000_000_000_000);
         world.ingest.intake().put_back(&incoming, received_at).await.unwrap()
     };

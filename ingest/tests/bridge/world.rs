@@ -14,6 +14,7 @@ use telemetry::clock::SystemClock;
 use telemetry::formats::Format;
 use telemetry::ipc::Decoder;
 use telemetry::schema;
+use telemetry::trace::Tracing;
 
 use super::held::{Held, PARTITIONS};
 use super::stub::Stub;
@@ -66,9 +67,13 @@ impl World {
     }
 
     pub(crate) async fn with(config: BridgeConfig, held: Arc<Held>) -> Self {
+        Self::traced(config, held, Tracing::default()).await
+    }
+
+    pub(crate) async fn traced(config: BridgeConfig, held: Arc<Held>, tracing: Tracing) -> Self {
         let (registry, clock) = (Registry::new(), SystemClock::shared());
         let metrics = IngestMetrics::register(&registry).unwrap();
-        let ingest = Ingest::start(door::config(), held.clone(), clock.clone(), metrics).await.unwrap();
+        let ingest = Ingest::start(door::config(), held.clone(), clock.clone(), tracing, metrics).await.unwrap();
         let metrics = BridgeMetrics::register(&registry).unwrap();
         let bridge = Bridge::start(config, ingest.intake(), clock, metrics).unwrap();
         Self { held, ingest, bridge, registry }

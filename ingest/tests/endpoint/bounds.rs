@@ -60,7 +60,7 @@ async fn commands_of_one_topic_arrive_in_the_order_of_the_calls() {
     let mut device = recipient(&door, Version::V3, "pump").await;
     let mut calls = Vec::new();
     for number in 0..70_u16 {
-        let mut call = Box::pin(commands.send(TOPIC.into(), number.to_string().into(), "k".into(), MINUTE));
+        let mut call = Box::pin(commands.send(TOPIC.into(), number.to_string().into(), "k".into(), MINUTE, None));
         assert!(futures::poll!(&mut call).is_pending());
         calls.push(call);
     }
@@ -149,7 +149,7 @@ async fn churn_leaves_nothing_behind_and_who_asks_too_slowly_is_told() {
         let commands = commands.clone();
         async move {
             for _ in 0..ROUNDS {
-                let call = commands.send(TOPIC.into(), Bytes::new(), "k".into(), MINUTE);
+                let call = commands.send(TOPIC.into(), Bytes::new(), "k".into(), MINUTE, None);
                 // Some are sent while it is subscribed, and are never acknowledged.
                 assert!(!matches!(futures::poll!(Box::pin(call)), Poll::Ready(Ok(()))));
                 tokio::task::yield_now().await;
@@ -216,7 +216,7 @@ async fn a_slow_reader_waits_for_itself_only() {
     let sent: Vec<_> = (0..30)
         .map(|_| {
             let (commands, payload) = (commands.clone(), Bytes::from(large.as_bytes().to_vec()));
-            tokio::spawn(async move { commands.send("slow/commands".into(), payload, "k".into(), MINUTE).await })
+            tokio::spawn(async move { commands.send("slow/commands".into(), payload, "k".into(), MINUTE, None).await })
         })
         .collect();
     let mut device = recipient(&door, Version::V3, "pump").await;

@@ -17,7 +17,7 @@ pub(crate) const MINUTE: Duration = Duration::from_secs(60);
 pub(crate) fn send(commands: &Commands, topic: &str, payload: &str) -> JoinHandle<Result<(), SendError>> {
     let (commands, topic, key) = (commands.clone(), Arc::from(topic), Arc::from(payload));
     let payload = Bytes::from(payload.to_owned());
-    tokio::spawn(async move { commands.send(topic, payload, key, MINUTE).await })
+    tokio::spawn(async move { commands.send(topic, payload, key, MINUTE, None).await })
 }
 
 /// A client of `name` that subscribes to [`TOPIC`] as a recipient.
@@ -145,7 +145,7 @@ async fn what_can_never_be_taken_is_refused() {
         assert!(matches!(&refused, SendError::Refused(why) if why.starts_with("key has")), "{refused:?}");
     }
     let huge = Bytes::from(vec![0; telemetry::limits::PAYLOAD_BYTES + 1]);
-    let refused = commands.send(TOPIC.into(), huge, "k".into(), MINUTE).await.unwrap_err();
+    let refused = commands.send(TOPIC.into(), huge, "k".into(), MINUTE, None).await.unwrap_err();
     assert!(matches!(&refused, SendError::Refused(why) if why.starts_with("payload has 1048577 bytes")), "{refused:?}");
 
     let mut device = Raw::dial(door.address(), Version::V5).await;

@@ -11,6 +11,7 @@ use streams::{Partition, StreamName, Streams};
 use telemetry::clock::SystemClock;
 use telemetry::ipc::Decoder;
 use telemetry::schema::{self, dead_letter, reading};
+use telemetry::trace::Tracing;
 
 use crate::gate::{Gate, PARTITIONS};
 
@@ -52,9 +53,17 @@ impl Door {
     }
 
     pub(crate) async fn with(config: IngestConfig, gate: Arc<Gate>) -> Self {
+        Self::start(config, gate, Tracing::default()).await
+    }
+
+    pub(crate) async fn traced(gate: Arc<Gate>, tracing: Tracing) -> Self {
+        Self::start(config(), gate, tracing).await
+    }
+
+    async fn start(config: IngestConfig, gate: Arc<Gate>, tracing: Tracing) -> Self {
         let registry = Registry::new();
         let metrics = IngestMetrics::register(&registry).unwrap();
-        let ingest = Ingest::start(config, gate.clone(), SystemClock::shared(), metrics).await.unwrap();
+        let ingest = Ingest::start(config, gate.clone(), SystemClock::shared(), tracing, metrics).await.unwrap();
         Self { ingest, gate, registry }
     }
 

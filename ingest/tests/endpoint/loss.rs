@@ -121,7 +121,7 @@ async fn outbox(commands: Commands, number: u64, seen: Arc<Mutex<Seen>>) -> u32 
     for command in 0..COMMANDS {
         let text = command.to_string();
         loop {
-            match commands.send(topic.clone(), text.clone().into(), text.as_str().into(), MINUTE).await {
+            match commands.send(topic.clone(), text.clone().into(), text.as_str().into(), MINUTE, None).await {
                 Ok(()) => break,
                 Err(SendError::Lost) => lost += 1,
                 Err(SendError::Absent) => arrived(&mut arrivals, &topic).await,

@@ -13,7 +13,8 @@ const RECEIVED_AT: Timestamp = Timestamp::from_micros(1_700_000_000_000_000);
 
 fn incoming(letter: &Letter) -> Incoming<'_> {
     let identity = letter.identity.map(|(boot, seq)| Identity { boot, seq });
-    Incoming { topic: &letter.topic, payload: &letter.payload, identity, client_id: &letter.client_id }
+    let Letter { topic, payload, client_id, .. } = letter;
+    Incoming { topic, payload, identity, client_id, traceparent: None }
 }
 
 #[tokio::test(flavor = "multi_thread")]

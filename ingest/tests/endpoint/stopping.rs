@@ -5,6 +5,7 @@ use std::time::Duration;
 use ingest::{Ingest, IngestConfig, IngestMetrics, StartError, StopError};
 use prometheus::Registry;
 use telemetry::clock::SystemClock;
+use telemetry::trace::Tracing;
 
 use crate::door::{Door, config};
 use crate::gate::Gate;
@@ -14,7 +15,7 @@ const TOPIC: &str = "hall/pump/telemetry";
 
 async fn start(config: IngestConfig) -> Result<Ingest, StartError> {
     let metrics = IngestMetrics::register(&Registry::new()).unwrap();
-    Ingest::start(config, Gate::open(), SystemClock::shared(), metrics).await
+    Ingest::start(config, Gate::open(), SystemClock::shared(), Tracing::default(), metrics).await
 }
 
 #[tokio::test(flavor = "multi_thread")]

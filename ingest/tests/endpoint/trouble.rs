@@ -146,7 +146,7 @@ async fn other_doors_use_the_same_way_in() {
     let door = Door::with(config(), Gate::closed()).await;
     let intake = door.ingest.intake();
     let payload = pack(1);
-    let incoming = Incoming { topic: TOPIC, payload: &payload, identity: None, client_id: "bridge" };
+    let incoming = Incoming { topic: TOPIC, payload: &payload, identity: None, client_id: "bridge", traceparent: None };
     intake.room().await.unwrap();
     let receipt = intake.accept(&incoming).unwrap();
     assert_eq!((receipt.group, receipt.readings), (1, 1));

@@ -1,8 +1,10 @@
 //! One partition of a consumer: where it stands, and what it has seen.
 
+use arrow::array::BooleanArray;
 use arrow::compute::filter_record_batch;
-use telemetry::ipc::Decoder;
+use telemetry::ipc::{self, Decoder};
 use telemetry::schema;
+use telemetry::trace::RowContext;
 
 use super::{ConsumeError, ConsumerConfig, Context, Delivered, Passed, dedupe_of};
 use crate::contract::{Error, Partition, Position, Record};
@@ -103,6 +105,7 @@ impl Lane {
             offset,
             reason,
         };
+        let contexts = ipc::contexts(&record.payload);
         let batch = self.decoder.decode(record.payload).map_err(|error| undecodable(error.to_string()))?;
         let rows = batch.num_rows();
         metrics.read_rows.inc_by(rows as u64);
@@ -122,7 +125,8 @@ impl Lane {
         metrics.undecided_messages.inc_by(verdict.undecided);
         let partition = self.partition.index;
         let left_out = verdict.keep.as_ref().map_or(0, |keep| keep.false_count() as u64);
-        let delivered = Delivered { partition, offset, appended_at: record.appended_at, batch };
+        let contexts = kept(contexts, verdict.keep.as_ref());
+        let delivered = Delivered { partition, offset, appended_at: record.appended_at, batch, contexts };
         let delivered = (delivered.batch.num_rows() > 0).then_some(delivered);
         Ok(Admitted { rows: u64::from(record.rows), left_out, delivered })
     }
@@ -147,4 +151,14 @@ impl Lane {
         let state = self.dedupe.as_ref().map(Dedupe::snapshot).unwrap_or_default();
         Some((self.partition.clone(), Position { offset: self.next, state }))
     }
+}
+
+/// Those of rows that are kept, by what is then their index: the context of a message goes with its rows.
+fn kept(contexts: Vec<RowContext>, keep: Option<&BooleanArray>) -> Vec<RowContext> {
+    let Some(keep) = keep else { return contexts };
+    let moved = |RowContext { row, context }| {
+        let at = usize::try_from(row).ok().filter(|at| *at < keep.len() && keep.value(*at))?;
+        Some(RowContext { row: u32::try_from(keep.slice(0, at).true_count()).ok()?, context })
+    };
+    contexts.into_iter().filter_map(moved).collect()
 }

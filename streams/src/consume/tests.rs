@@ -2,12 +2,13 @@ use std::borrow::Cow;
 use std::sync::Mutex;
 
 use arrow::array::AsArray;
-use arrow::datatypes::Int64Type;
+use arrow::datatypes::{Int32Type, Int64Type};
 use prometheus::Registry;
 use telemetry::batch::ReadingsBuilder;
 use telemetry::clock::SystemClock;
 use telemetry::ipc::Encoder;
 use telemetry::schema::{self, reading};
+use telemetry::trace::{Context as Trace, SpanId, TraceId};
 use telemetry::{Identity, Message, Reading, Timestamp, Value};
 
 use super::*;
@@ -36,6 +37,10 @@ fn config() -> ConsumerConfig {
 
 /// Appends one record to `partition`: messages of device `d` with these sequence numbers, two rows each.
 async fn append(context: &Context, partition: u32, seqs: &[i64]) {
+    append_traced(context, partition, seqs, &[]).await;
+}
+
+async fn append_traced(context: &Context, partition: u32, seqs: &[i64], contexts: &[RowContext]) {
     let mut builder = ReadingsBuilder::default();
     for seq in seqs {
         let reading = Reading {
@@ -55,9 +60,9 @@ async fn append(context: &Context, partition: u32, seqs: &[i64]) {
     }
     let batch = builder.finish();
     let rows = u32::try_from(batch.num_rows()).unwrap();
-    let payload = Encoder::new(schema::readings_stream()).unwrap().encode(&batch).unwrap();
+    let payload = Encoder::new(schema::readings_stream()).unwrap().encode_traced(&batch, contexts).unwrap();
     let to = Partition::new(StreamName::readings(), partition);
-    context.streams.submit(vec![Append { to, rows, payload }]).await.unwrap().await.unwrap();
+    context.streams.submit(vec![Append::new(to, rows, payload)]).await.unwrap().await.unwrap();
 }
 
 /// What an effect did, as its own store would have it after a crash.
@@ -211,6 +216,49 @@ async fn the_position_moves_past_what_was_seen_before() {
     assert_eq!(rows(&store, 0), [0, 0]);
     stop.send_replace(true);
     consumer.await.unwrap().unwrap();
+}
+
+/// Keeps contexts, by the sequence number of the row that they are at.
+struct Traced(Arc<Mutex<Vec<(i64, Trace)>>>);
+
+#[async_trait]
+impl Effect for Traced {
+    async fn apply(&mut self, delivered: Delivered) -> Result<(), EffectError> {
+        let batch = &delivered.batch;
+        let (seqs, rows) = (batch.column(reading::SEQ), batch.column(reading::ROW).as_primitive::<Int32Type>());
+        for RowContext { row, context } in delivered.contexts {
+            let row = usize::try_from(row).unwrap();
+            assert_eq!(rows.value(row), 0, "a message begins there");
+            self.0.lock().unwrap().push((seqs.as_primitive::<Int64Type>().value(row), context));
+        }
+        Ok(())
+    }
+
+    fn wants_flush(&self, _now: Duration) -> bool {
+        false
+    }
+
+    async fn flush(&mut self, _passed: &[Passed]) -> Result<(), EffectError> {
+        Ok(())
+    }
+
+    fn recovered(&self, _partition: u32) -> Option<u64> {
+        None
+    }
+}
+
+#[tokio::test]
+async fn contexts_go_with_their_messages_and_those_of_repeated_ones_are_left_out() {
+    let (context, found) = (context(), Arc::<Mutex<Vec<_>>>::default());
+    let trace = |number: u64| Trace { trace: TraceId(u128::from(number)), span: SpanId(number) };
+    let at = |row, number| RowContext { row, context: trace(number) };
+    append(&context, 0, &[0, 1]).await;
+    // Two rows a message: 1 is a repetition, and no row 40 is there.
+    append_traced(&context, 0, &[1, 2, 0, 3], &[at(0, 10), at(2, 20), at(6, 30), at(40, 40)]).await;
+    append_traced(&context, 1, &[0, 1], &[at(2, 50)]).await;
+    run(context.clone(), config(), Traced(found.clone()), watch::channel(true).1).await.unwrap();
+    found.lock().unwrap().sort_unstable();
+    assert_eq!(*found.lock().unwrap(), [(1, trace(50)), (2, trace(20)), (3, trace(30))]);
 }
 
 /// Lag of partition 1 as it is first told by a consumer that is opened now.

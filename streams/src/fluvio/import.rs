@@ -132,7 +132,7 @@ impl FluvioStreams {
 
 fn moved(kind: Kind, record: Record) -> Outgoing {
     let Record { offset, appended_at, rows, payload } = record;
-    Outgoing { kind, identity: Some((MOVER, offset)), rows, appended_at, payload, base: 0 }
+    Outgoing { kind, identity: Some((MOVER, offset)), rows, appended_at, payload, base: 0, trace: None }
 }
 
 fn refused(error: AppendError) -> Error {

@@ -7,8 +7,10 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
+use fluvio::dataplane::record::{Batch, RawRecords};
 use prometheus::IntGauge;
 use telemetry::Timestamp;
+use telemetry::trace::{Context, Tracing};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot, watch};
 
 use super::bounds::Bounds;
@@ -18,7 +20,8 @@ use super::envelope::{Envelope, HEADER, Kind};
 use super::limits::{FLIGHT_BYTES, FLIGHT_RECORDS, RECORD_OVERHEAD, pause};
 use super::produce::{Refusal, produce};
 use super::records::Packer;
-use crate::contract::{AppendError, Ticket};
+use crate::contract::{AppendError, Partition, Ticket};
+use crate::spans::Commits;
 
 /// A record to append.
 #[derive(Clone, Debug)]
@@ -31,6 +34,8 @@ pub(super) struct Outgoing {
     pub(super) payload: Bytes,
     /// What is added to the offset of the cluster.
     pub(super) base: u64,
+    /// The span `append` of its group, if that is traced.
+    pub(super) trace: Option<Context>,
 }
 
 /// Room for all that waits, and the order of submission.
@@ -204,8 +209,11 @@ pub(super) struct Writer {
     pub(super) bounds: Arc<Bounds>,
     pub(super) queue: Arc<Queue>,
     pub(super) place: Place,
+    /// What `place` is the place of.
+    pub(super) to: Partition,
     /// Identity of this process.
     pub(super) id: u64,
+    pub(super) tracing: Tracing,
     /// Set when an append can never succeed.
     pub(super) failed: watch::Sender<Option<String>>,
 }
@@ -246,30 +254,57 @@ impl Writer {
             let envelope = Envelope { kind, writer, sequence, rows, appended_at };
             packer.add(HEADER + payload.len(), |out| envelope.put(payload, out));
         }
-        let batch = packer.batch(self.cluster.clock.now());
-        let (since, mut failures) = (self.cluster.clock.monotonic(), 0);
+        let clock = &self.cluster.clock;
+        let commits = Commits::begin(&self.tracing, &**clock, flight.iter().map(|pending| pending.record.trace));
+        let (mut resends, batch) = (0, packer.batch(clock.now()));
+        let outcome = self.send(connection, batch, &mut resends).await;
+        if let Some(commits) = commits {
+            self.report(commits.until(clock.now()), resends, &outcome);
+        }
+        outcome
+    }
+
+    /// Sends `batch` until the cluster has it, and counts how often again.
+    async fn send(
+        &self,
+        connection: &mut Option<Connection>,
+        batch: Batch<RawRecords>,
+        failures: &mut u32,
+    ) -> Result<u64, String> {
+        let since = self.cluster.clock.monotonic();
         loop {
             match produce(&self.cluster, connection, &self.place, batch.clone()).await {
                 Ok(first) => {
                     let took = self.cluster.clock.monotonic().saturating_sub(since);
                     self.cluster.metrics.seconds.with_label_values(&[&*self.place.0]).observe(took.as_secs_f64());
-                    if failures > 0 {
-                        tracing::info!(topic = %self.place.0, partition = self.place.1, resends = failures, "appending again");
+                    if *failures > 0 {
+                        tracing::info!(topic = %self.place.0, partition = self.place.1, resends = *failures, "appending again");
                     }
                     return Ok(first);
                 }
                 Err(Refusal::Never(why)) => return Err(why),
                 Err(Refusal::Unsure(error)) => {
-                    failures += 1;
+                    *failures += 1;
                     self.cluster.metrics.resends.with_label_values(&[&*self.place.0]).inc();
-                    if failures == 1 {
+                    if *failures == 1 {
                         tracing::warn!(%error, "no acknowledgement; sending again until there is one");
                     }
                     self.cluster.doubt().await;
-                    tokio::time::sleep(pause(u64::from(self.place.1), failures)).await;
+                    tokio::time::sleep(pause(u64::from(self.place.1), *failures)).await;
                 }
             }
         }
+    }
+
+    /// Says of each group in a flight that is traced what the cluster needed for its records in this partition.
+    fn report(&self, commits: Commits, resends: u32, outcome: &Result<u64, String>) {
+        let error = outcome.as_ref().err().map(String::as_str);
+        commits.report(&self.tracing, error, |span| {
+            let span = span
+                .with("messaging.destination.name", self.to.stream.as_str())
+                .with("messaging.destination.partition.id", self.to.index.to_string());
+            if resends > 0 { span.with("weir.attempt", i64::from(resends) + 1) } else { span }
+        });
     }
 
     /// The cluster has `flight`, its first record at `first`; all it had before ended at `end`. The new end.

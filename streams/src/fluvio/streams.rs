@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
 use telemetry::Clock;
+use telemetry::trace::Tracing;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -52,7 +53,8 @@ pub(super) struct Lane {
 }
 
 impl FluvioStreams {
-    /// Connects, creates topics that are missing, and learns where partitions and groups stand.
+    /// Connects, creates topics that are missing, and learns where partitions and groups stand. What the cluster needs
+    /// for groups that are traced goes to `tracing`.
     ///
     /// # Errors
     /// [`Error::Incompatible`] if topics contradict `specs` or certificates cannot be read, [`Error::Unavailable`] if the
@@ -61,6 +63,7 @@ impl FluvioStreams {
         config: FluvioConfig,
         specs: Vec<StreamSpec>,
         clock: Arc<dyn Clock>,
+        tracing: Tracing,
         metrics: FluvioMetrics,
     ) -> Result<Arc<Self>, Error> {
         let topics = topics_of(&config.topic_prefix, &specs, config.retention)?;
@@ -89,8 +92,9 @@ impl FluvioStreams {
                 let queue = Queue::new();
                 let (cluster, bounds) = (cluster.clone(), bounds.clone());
                 let reader = PartitionReader::new(partition.clone(), place.clone(), cluster.clone(), bounds.clone());
+                let (to, tracing, failed) = (partition.clone(), tracing.clone(), failed.clone());
                 let writer =
-                    Writer { cluster, bounds, queue: queue.clone(), place: place.clone(), id, failed: failed.clone() };
+                    Writer { cluster, bounds, queue: queue.clone(), place: place.clone(), to, id, tracing, failed };
                 tasks.push(tokio::spawn(writer.run()));
                 partitions.insert(partition, Lane { place, queue, reader });
             }
@@ -193,8 +197,8 @@ impl Streams for FluvioStreams {
         let appended_at = self.cluster.clock.now();
         let outgoing = |append: Append| {
             let base = self.groups.base(&append.to);
-            let Append { to, rows, payload } = append;
-            (to, Outgoing { kind: Kind::Record, identity: None, rows, appended_at, payload, base })
+            let Append { to, rows, payload, trace } = append;
+            (to, Outgoing { kind: Kind::Record, identity: None, rows, appended_at, payload, base, trace })
         };
         self.queue(group.into_iter().map(outgoing).collect()).await
     }

@@ -111,7 +111,7 @@ impl EmbeddedLog {
         };
         let (done, durable) = oneshot::channel();
         let records = records.into_iter().map(moved).collect();
-        self.shared.queue.push(Pending { records, bytes, done, room }).map_err(|_| closed())?;
+        self.shared.queue.push(Pending { records, bytes, trace: None, done, room }).map_err(|_| closed())?;
         let durable = durable.await.map_err(|_| closed())?;
         durable.map(drop).map_err(|error| stopped("move streams to", self.shared.paths.dir(), error.to_string()))
     }

@@ -2,7 +2,7 @@
 //!
 //! All partitions of all streams share one sequence of segment files, so that one `fdatasync` makes a whole
 //! group of records durable. In reading order: [`config`](LogConfig), `format` (bytes of a segment),
-//! `manifest` (which streams), `queue` and `writer` (the way of an append), `view`, `index`, `tail`, `cache` and
+//! `manifest` (which streams), `queue`, `writer` and `stop` (the way of an append), `view`, `index`, `tail`, `cache` and
 //! `read` (the way back), `retention`, `positions` and `backend` (the file under it), `scan` and `recover` (opening),
 //! `disk` (what changes files), `metrics`; for tests and the harness `model` (crashes) and `damage`.
 //!
@@ -36,6 +36,7 @@ mod retention;
 mod scan;
 mod segment;
 mod shared;
+mod stop;
 mod tail;
 #[cfg(test)]
 mod tests;
@@ -52,6 +53,7 @@ use std::thread::JoinHandle;
 
 use async_trait::async_trait;
 use telemetry::Clock;
+use telemetry::trace::Tracing;
 use tokio::sync::{oneshot, watch};
 
 pub use config::LogConfig;
@@ -99,7 +101,8 @@ pub struct Status {
 
 impl EmbeddedLog {
     /// Opens the log in `config.dir`, or creates it with the streams of `specs`; recovers what a crash left.
-    /// Streams may be added later, but the partitions of one never change. Blocks.
+    /// Streams may be added later, but the partitions of one never change. What the disk needs for groups that are
+    /// traced goes to `tracing`. Blocks.
     ///
     /// # Errors
     /// [`Error::Locked`] if it is open already, [`Error::Incompatible`] if the settings are out of bounds or
@@ -108,9 +111,10 @@ impl EmbeddedLog {
         config: LogConfig,
         specs: Vec<StreamSpec>,
         clock: Arc<dyn Clock>,
+        tracing: Tracing,
         metrics: LogMetrics,
     ) -> Result<Arc<Self>, Error> {
-        Self::open_on(Arc::new(RealDisk), config, specs, clock, metrics)
+        Self::open_on(Arc::new(RealDisk), config, specs, clock, tracing, metrics)
     }
 
     fn open_on(
@@ -118,6 +122,7 @@ impl EmbeddedLog {
         config: LogConfig,
         specs: Vec<StreamSpec>,
         clock: Arc<dyn Clock>,
+        tracing: Tracing,
         metrics: LogMetrics,
     ) -> Result<Arc<Self>, Error> {
         config.check()?;
@@ -155,6 +160,7 @@ impl EmbeddedLog {
             layout,
             disk,
             clock,
+            tracing,
             metrics,
             positions,
         });
@@ -217,7 +223,7 @@ impl EmbeddedLog {
     fn check(&self, group: Vec<Append>) -> Result<(Vec<PendingRecord>, usize), AppendError> {
         let mut bytes = 0;
         let mut records = Vec::with_capacity(group.len());
-        for Append { to, rows, payload } in group {
+        for Append { to, rows, payload, trace: _ } in group {
             let place = self.place(&to).map_err(|error| AppendError::Refused(error.to_string()))?;
             let (size, limit) = (payload.len(), self.shared.config.record_bytes);
             if size > limit {
@@ -247,13 +253,14 @@ impl Streams for EmbeddedLog {
 
     async fn submit(&self, group: Vec<Append>) -> Result<Ticket, AppendError> {
         let derived = group.iter().all(|append| append.to.stream.is_derived());
+        let trace = group.iter().find_map(|append| append.trace);
         let (records, bytes) = self.check(group)?;
         self.shared.refusal(derived).map_or(Ok(()), Err)?;
         let Some(room) = self.shared.queue.room(bytes).await else { return Err(self.closed()) };
         // It may have become full, or failed, while we waited.
         self.shared.refusal(derived).map_or(Ok(()), Err)?;
         let (done, durable) = oneshot::channel();
-        let pending = Pending { records, bytes, done, room };
+        let pending = Pending { records, bytes, trace, done, room };
         self.shared.queue.push(pending).map_err(|_| self.closed())?;
         Ok(Box::pin(async move {
             durable.await.unwrap_or_else(|_| Err(AppendError::Failed("the writer stopped".to_owned())))

@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use prometheus::IntGauge;
 use telemetry::Timestamp;
+use telemetry::trace::Context;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use super::manifest::Place;
@@ -17,6 +18,8 @@ use crate::contract::AppendError;
 pub(super) struct Pending {
     pub(super) records: Vec<PendingRecord>,
     pub(super) bytes: usize,
+    /// Its span `append`, if it is traced.
+    pub(super) trace: Option<Context>,
     /// Gets the offsets once they are durable.
     pub(super) done: oneshot::Sender<Result<Vec<u64>, AppendError>>,
     /// Its room in the queue, given back when the group is dropped.

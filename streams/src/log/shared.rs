@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use telemetry::Clock;
+use telemetry::trace::Tracing;
 use tokio::sync::watch;
 
 use super::cache::Cache;
@@ -33,6 +34,7 @@ pub(super) struct Shared {
     pub(super) layout: Layout,
     pub(super) disk: Arc<dyn Disk>,
     pub(super) clock: Arc<dyn Clock>,
+    pub(super) tracing: Tracing,
     pub(super) metrics: LogMetrics,
     pub(super) positions: Positions,
     pub(super) queue: Queue,

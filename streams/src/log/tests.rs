@@ -7,6 +7,7 @@ mod model;
 mod positions;
 mod retention;
 mod tail;
+mod traces;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -15,6 +16,7 @@ use std::time::Duration;
 
 use prometheus::Registry;
 use telemetry::clock::ManualClock;
+use telemetry::trace::Tracing;
 use telemetry::{Clock, Timestamp};
 
 use super::disk::{Disk, DiskFile};
@@ -78,11 +80,11 @@ fn open(config: LogConfig) -> Arc<EmbeddedLog> {
 }
 
 fn open_on(disk: Arc<dyn Disk>, config: LogConfig, clock: Arc<dyn Clock>) -> Result<Arc<EmbeddedLog>, Error> {
-    EmbeddedLog::open_on(disk, config, specs(), clock, metrics())
+    EmbeddedLog::open_on(disk, config, specs(), clock, Tracing::default(), metrics())
 }
 
 fn record(to: &Partition, payload: impl Into<bytes::Bytes>) -> Append {
-    Append { to: to.clone(), rows: 1, payload: payload.into() }
+    Append::new(to.clone(), 1, payload.into())
 }
 
 async fn append(log: &EmbeddedLog, group: Vec<Append>) -> Result<Vec<u64>, AppendError> {

@@ -21,10 +21,12 @@ use super::queue::{Pending, Raise, Work};
 use super::retention;
 use super::segment;
 use super::shared::Shared;
+use super::stop::{PanicGuard, answer, stop};
 use super::tail::{self, Tail};
 use super::view::{Active, Sealed, View};
 use crate::contract::{AppendError, StreamName};
 use crate::faults::{Point, Tooth, point, tooth};
+use crate::spans::Commits;
 
 /// How often retention looks at ages when nothing else makes it look.
 const MAINTAIN_EVERY: Duration = Duration::from_secs(10);
@@ -119,10 +121,14 @@ impl Writer {
         let (began, appended_at) = (clock.monotonic(), clock.now());
         let (number, at, starts) = (self.next_group, self.bytes, self.next.clone());
         let (offsets, records) = self.encode(&groups, appended_at, &starts);
-        if let Err(Stopped(why)) = self.write() {
+        let commits = Commits::begin(&self.shared.tracing, &*clock, groups.iter().map(|group| group.trace));
+        let written = self.write();
+        let commits = commits.map(|commits| commits.until(clock.now()));
+        if let Err(Stopped(why)) = written {
             // Told first, so that whoever sees a failed ticket also sees why.
             stop(&self.shared, &why);
             groups.into_iter().for_each(|group| answer(group, Err(AppendError::Failed(why.clone()))));
+            self.report(commits, Some(&why));
             return Err(Stopped(why));
         }
         self.publish(&records, appended_at);
@@ -135,6 +141,7 @@ impl Writer {
             answer(group, Ok(offsets));
         }
         // Last: nobody waits for it.
+        self.report(commits, None);
         let group = tail::Group { number, at, starts: &starts, appended_at, records: &records };
         self.tail.add(self.shared.disk.as_ref(), tail::interval(self.shared.config.segment_bytes), &group);
         self.buffer.clear();
@@ -214,6 +221,12 @@ impl Writer {
         }
         self.shared.used.fetch_add(widen(self.buffer.len()), Ordering::Relaxed);
         self.shared.appended.send_modify(|commits| *commits += 1);
+    }
+
+    fn report(&self, commits: Option<Commits>, error: Option<&str>) {
+        if let Some(commits) = commits {
+            commits.report(&self.shared.tracing, error, |span| span);
+        }
     }
 
     fn count(&self, groups: &[Pending]) {
@@ -373,41 +386,9 @@ impl Writer {
     }
 }
 
-/// Refuses all appends from now on, because of `why`.
-fn stop(shared: &Shared, why: &str) {
-    let first = shared.failed.send_if_modified(|failed| {
-        let first = failed.is_none();
-        failed.get_or_insert_with(|| why.to_owned());
-        first
-    });
-    if first {
-        tracing::error!(why, "streams stopped, nothing more is accepted until a restart");
-    }
-    for group in shared.queue.abandon() {
-        answer(group, Err(AppendError::Failed(why.to_owned())));
-    }
-}
-
-fn answer(group: Pending, outcome: Result<Vec<u64>, AppendError>) {
-    // Nobody listens to a dropped ticket; the append stands all the same.
-    drop(group.done.send(outcome));
-    drop(group.room);
-}
-
 fn stopped(doing: &str, file: &DiskFile) -> impl FnOnce(io::Error) -> Stopped {
     let context = format!("{doing} {}", file.path.display());
     move |error| Stopped(format!("{context}: {error}"))
-}
-
-/// A panic of the writer is a failure like one of the disk.
-struct PanicGuard(Arc<Shared>);
-
-impl Drop for PanicGuard {
-    fn drop(&mut self) {
-        if thread::panicking() {
-            stop(&self.0, "the writer thread panicked");
-        }
-    }
 }
 
 fn widen(count: usize) -> u64 {

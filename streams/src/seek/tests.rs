@@ -19,7 +19,7 @@ async fn appended(gaps: &[u64]) -> (Arc<MemoryStreams>, Partition, Vec<Timestamp
     let mut times = Vec::new();
     for gap in gaps {
         clock.advance(Duration::from_secs(*gap));
-        let append = Append { to: of.clone(), rows: 1, payload: Bytes::from_static(b"x") };
+        let append = Append::new(of.clone(), 1, Bytes::from_static(b"x"));
         streams.submit(vec![append]).await.unwrap().await.unwrap();
         times.push(BEGAN + clock_offset(gaps, times.len()));
     }

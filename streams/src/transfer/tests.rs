@@ -6,6 +6,7 @@ use bytes::Bytes;
 use prometheus::Registry;
 use telemetry::Timestamp;
 use telemetry::clock::SystemClock;
+use telemetry::trace::Tracing;
 use tokio::sync::watch;
 
 use super::*;
@@ -115,7 +116,7 @@ fn names() -> Vec<StreamName> {
 fn open(dir: &Path) -> Arc<EmbeddedLog> {
     let config = LogConfig { dir: dir.to_owned(), ..LogConfig::default() };
     let metrics = LogMetrics::register(&Registry::new()).unwrap();
-    EmbeddedLog::open(config, specs(), SystemClock::shared(), metrics).unwrap()
+    EmbeddedLog::open(config, specs(), SystemClock::shared(), Tracing::default(), metrics).unwrap()
 }
 
 async fn move_to(source: &Source, dir: &Path) -> Result<Report, Error> {
@@ -163,7 +164,7 @@ async fn streams_are_moved_with_offsets_times_rows_and_positions() {
         drop(log);
     }
     let log = open(dir.path());
-    let append = |of| vec![Append { to: of, rows: 1, payload: Bytes::from_static(b"next") }];
+    let append = |of| vec![Append::new(of, 1, Bytes::from_static(b"next"))];
     assert_eq!(log.submit(append(readings(0))).await.unwrap().await.unwrap(), [1010]);
     assert_eq!(log.submit(append(readings(1))).await.unwrap().await.unwrap(), [3]);
 }
@@ -186,7 +187,7 @@ async fn a_copy_that_was_killed_goes_on_and_leaves_nothing_twice() {
         killed += 1;
         let log = open(dir.path());
         assert!(log.failed().borrow().as_ref().is_some_and(|why| why.contains("unfinished copy of there")));
-        let append = vec![Append { to: readings(0), rows: 1, payload: Bytes::new() }];
+        let append = vec![Append::new(readings(0), 1, Bytes::new())];
         assert!(matches!(log.submit(append).await, Err(AppendError::Failed(_))), "nothing else is accepted");
     }
     assert!(killed > 3, "killed {killed} times");
@@ -201,7 +202,7 @@ async fn only_a_fresh_destination_or_the_same_copy_is_taken() {
     };
     let used = tempfile::tempdir().unwrap();
     let log = open(used.path());
-    let append = vec![Append { to: readings(1), rows: 1, payload: Bytes::new() }];
+    let append = vec![Append::new(readings(1), 1, Bytes::new())];
     log.submit(append).await.unwrap().await.unwrap();
     drop(log);
     refused(used.path(), "has records or positions already").await;

@@ -6,6 +6,7 @@
 mod load;
 mod records;
 mod tls;
+mod traces;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -16,6 +17,7 @@ use streams::fluvio::{FluvioConfig, FluvioMetrics, FluvioStreams, Tls};
 use streams::{Append, Error, Partition, Position, Record, StreamName, StreamSpec, Streams, conformance};
 use telemetry::Timestamp;
 use telemetry::clock::SystemClock;
+use telemetry::trace::Tracing;
 
 /// A cluster, with topics that nobody else has.
 fn cluster() -> FluvioConfig {
@@ -41,9 +43,17 @@ fn cluster() -> FluvioConfig {
 
 /// The streams as one process has them, and what it counts.
 async fn process(config: &FluvioConfig, specs: Vec<StreamSpec>) -> (Arc<FluvioStreams>, Registry) {
+    process_traced(config, specs, Tracing::default()).await
+}
+
+async fn process_traced(
+    config: &FluvioConfig,
+    specs: Vec<StreamSpec>,
+    tracing: Tracing,
+) -> (Arc<FluvioStreams>, Registry) {
     let registry = Registry::new();
     let metrics = FluvioMetrics::register(&registry).unwrap();
-    let streams = FluvioStreams::connect(config.clone(), specs, SystemClock::shared(), metrics).await.unwrap();
+    let streams = FluvioStreams::connect(config.clone(), specs, SystemClock::shared(), tracing, metrics).await.unwrap();
     (streams, registry)
 }
 
@@ -56,7 +66,7 @@ fn partition(index: u32) -> Partition {
 }
 
 fn append(to: &Partition, payload: impl Into<bytes::Bytes>) -> Append {
-    Append { to: to.clone(), rows: 1, payload: payload.into() }
+    Append::new(to.clone(), 1, payload.into())
 }
 
 /// Sum of a metric over its labels.
@@ -133,7 +143,7 @@ async fn another_number_of_partitions_is_refused() {
     let config = cluster();
     let (streams, _) = process(&config, readings(2)).await;
     let metrics = FluvioMetrics::register(&Registry::new()).unwrap();
-    let refused = FluvioStreams::connect(config, readings(3), SystemClock::shared(), metrics).await;
+    let refused = FluvioStreams::connect(config, readings(3), SystemClock::shared(), Tracing::default(), metrics).await;
     let refused = refused.unwrap_err().to_string();
     assert!(refused.contains("has 2 partitions") && refused.contains("asks for 3"), "{refused}");
     streams.delete_topics().await.unwrap();

@@ -13,7 +13,7 @@ async fn certificates_that_are_not_there_are_named() {
         key: missing,
     });
     let metrics = FluvioMetrics::register(&Registry::new()).unwrap();
-    let refused = FluvioStreams::connect(config, readings(1), SystemClock::shared(), metrics).await;
+    let refused = FluvioStreams::connect(config, readings(1), SystemClock::shared(), Tracing::default(), metrics).await;
     let refused = refused.unwrap_err();
     assert!(matches!(refused, Error::Incompatible(_)), "{refused}");
     assert!(refused.to_string().contains("fluvio.tls"), "{refused}");

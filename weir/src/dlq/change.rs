@@ -167,6 +167,7 @@ impl Dlq {
             payload: &letter.payload,
             identity: letter.identity,
             client_id: &letter.client_id,
+            traceparent: None,
         };
         let receipt = intake.accept_again(&incoming, letter.received_at).map_err(|closed| closed.to_string())?;
         *last_group = Some(receipt.group);

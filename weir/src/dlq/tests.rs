@@ -22,6 +22,7 @@ use streams::{
 use telemetry::batch::{DeadLetter, DeadLettersBuilder};
 use telemetry::clock::ManualClock;
 use telemetry::ipc::Encoder;
+use telemetry::trace::Tracing;
 use telemetry::{Identity, Timestamp, schema};
 use tokio::sync::watch;
 
@@ -144,7 +145,7 @@ impl Fixture {
             ..IngestConfig::default()
         };
         let metrics = IngestMetrics::register(&Registry::new()).unwrap();
-        let ingest = Ingest::start(config, streams.clone(), clock.clone(), metrics).await.unwrap();
+        let ingest = Ingest::start(config, streams.clone(), clock.clone(), Tracing::default(), metrics).await.unwrap();
         let (dir, runs) = (tempfile::tempdir().unwrap(), Arc::new(Asked::default()));
         let dlq = open(&dir, &streams, &ingest, &runs, &clock);
         Self { dir, streams, ingest, clock, runs, dlq }
@@ -166,7 +167,8 @@ impl Fixture {
 
     async fn publish_payload(&self, payload: &[u8], identity: Option<Identity>) {
         let intake = self.ingest.intake();
-        let incoming = Incoming { topic: "hall/pump-1/telemetry", payload, identity, client_id: "pump-1" };
+        let (topic, client_id) = ("hall/pump-1/telemetry", "pump-1");
+        let incoming = Incoming { topic, payload, identity, client_id, traceparent: None };
         let receipt = intake.accept(&incoming).unwrap();
         intake.durable(receipt.group).await.unwrap();
     }
@@ -189,7 +191,7 @@ impl Fixture {
         let payload = Encoder::new(schema::dead_letters()).unwrap().encode(&batch).unwrap();
         let rows = u32::try_from(batch.num_rows()).unwrap();
         let to = Partition::new(StreamName::workflow_dead_letters(), 0);
-        self.streams.submit(vec![Append { to, rows, payload }]).await.unwrap().await.unwrap();
+        self.streams.submit(vec![Append::new(to, rows, payload)]).await.unwrap().await.unwrap();
     }
 
     async fn list(&self, filter: &Filter) -> Vec<String> {

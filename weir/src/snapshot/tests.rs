@@ -57,7 +57,7 @@ impl Process {
     async fn append(&self, partition: u32, alerts: &[(&str, &str)]) {
         let to = Partition::new(StreamName::alerts(), partition);
         let payload = Encoder::new(schema::alerts_stream()).unwrap().encode(&batch(alerts)).unwrap();
-        let append = Append { to, rows: alerts.len().try_into().unwrap(), payload };
+        let append = Append::new(to, alerts.len().try_into().unwrap(), payload);
         self.streams.submit(vec![append]).await.unwrap().await.unwrap();
         self.clock.advance(Duration::from_millis(5));
     }
@@ -221,7 +221,7 @@ async fn a_storm_of_alerts_shows_its_end() {
     assert_eq!((shown.len(), shown[0].as_str()), (NEWEST, "99-1"));
     assert_eq!(shown.last().unwrap(), "75-0");
     let payload = b"no record".as_slice().into();
-    let append = Append { to: Partition::new(StreamName::alerts(), 1), rows: 1, payload };
+    let append = Append::new(Partition::new(StreamName::alerts(), 1), 1, payload);
     process.streams.submit(vec![append]).await.unwrap().await.unwrap();
     assert_eq!(process.alerts().await, shown, "what cannot be read is left out");
 }

@@ -10,6 +10,7 @@ use streams::transfer::Destination;
 use streams::{StreamName, StreamSpec, Streams};
 use telemetry::Clock;
 use telemetry::clock::SystemClock;
+use telemetry::trace::Tracing;
 use tokio::sync::watch;
 
 use crate::config::{self, Config};
@@ -158,7 +159,8 @@ fn open_log(
         record_bytes: record_bytes(config),
         sync,
     };
-    let opened = EmbeddedLog::open(log, specs, clock, LogMetrics::register(registry)?).context("streams")?;
+    let metrics = LogMetrics::register(registry)?;
+    let opened = EmbeddedLog::open(log, specs, clock, Tracing::default(), metrics).context("streams")?;
     tracing::info!(recovery = ?opened.recovery(), "log opened");
     Ok(opened)
 }
@@ -199,7 +201,7 @@ async fn connect(
         settings.replication.saturating_sub(1)
     );
     let metrics = FluvioMetrics::register(registry).context("metrics of the cluster")?;
-    let connected = FluvioStreams::connect(cluster, specs, clock, metrics).await;
+    let connected = FluvioStreams::connect(cluster, specs, clock, Tracing::default(), metrics).await;
     let connected = connected.with_context(|| format!("fluvio cluster at {}", settings.endpoint))?;
     tracing::info!(endpoint = settings.endpoint, "connected to the cluster");
     Ok(Backend::Fluvio(connected))

@@ -97,7 +97,8 @@ impl Consumers {
         let rules = match (groups.rules, rules) {
             (Some(consumer), Some(rules)) => {
                 let metrics = RulesMetrics::register(registry)?;
-                let effect = RulesEffect::new(rules, streams.clone(), metrics, context.clock.clone());
+                let (clock, tracing) = (context.clock.clone(), telemetry::trace::Tracing::default());
+                let effect = RulesEffect::new(rules, streams.clone(), metrics, clock, tracing);
                 Some((consumer, effect.append_bytes(config.streams.queue_bytes / 2)))
             }
             _ => None,
@@ -157,8 +158,8 @@ async fn open_table(
     metrics: &SinkMetrics,
 ) -> anyhow::Result<TableSink> {
     let (sink, partitions, clock) = (sink.clone(), partitions.to_vec(), context.clock.clone());
-    let metrics = metrics.clone();
-    let open = move || TableSink::open(&sink, spec, &partitions, clock, &metrics);
+    let (metrics, tracing) = (metrics.clone(), telemetry::trace::Tracing::default());
+    let open = move || TableSink::open(&sink, spec, &partitions, clock, tracing, &metrics);
     Ok(tokio::task::spawn_blocking(open).await.context("opening a table")??)
 }
 

@@ -25,8 +25,8 @@ impl Connected {
 impl Devices for Connected {
     async fn send(&self, command: Command) -> Result<(), CommandError> {
         let commands = self.0.get().ok_or(CommandError::Absent)?;
-        let Command { topic, payload, key, expiry } = command;
-        commands.send(topic, payload, key, expiry).await.map_err(|error| match error {
+        let Command { topic, payload, key, expiry, trace } = command;
+        commands.send(topic, payload, key, expiry, trace).await.map_err(|error| match error {
             SendError::Absent => CommandError::Absent,
             SendError::Lost => CommandError::Lost,
             SendError::Refused(reason) => CommandError::Refused(reason),

@@ -9,6 +9,7 @@ use ingest::{BridgeState, Ingest, IngestConfig, IngestMetrics, StartError};
 use prometheus::Registry;
 use streams::Streams;
 use telemetry::Clock;
+use telemetry::trace::Tracing;
 use tokio::sync::watch;
 
 use super::bridge;
@@ -29,7 +30,7 @@ impl Door {
         registry: &Registry,
     ) -> anyhow::Result<Self> {
         let metrics = IngestMetrics::register(registry)?;
-        let ingest = Ingest::start(ingest_config(config), streams, clock.clone(), metrics).await;
+        let ingest = Ingest::start(ingest_config(config), streams, clock.clone(), Tracing::default(), metrics).await;
         let ingest = ingest.map_err(|error| door_error(error, config))?;
         let bridge = bridge::start(config, ingest.intake(), registry, clock)?;
         Ok(Self { ingest, bridge })

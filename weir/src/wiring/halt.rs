@@ -91,7 +91,7 @@ mod tests {
         let partition = Partition::new(StreamName::readings(), 0);
         let halt = Halt::default();
         let streams = Halting { inner: inner.clone(), halt: halt.clone() };
-        let record = || vec![Append { to: partition.clone(), rows: 1, payload: b"x".as_slice().into() }];
+        let record = || vec![Append::new(partition.clone(), 1, b"x".as_slice().into())];
         streams.submit(record()).await.unwrap().await.unwrap();
         assert_eq!(streams.read(&partition, 0, 100).await.unwrap().records.len(), 1);
         halt.halt();

@@ -148,8 +148,8 @@ async fn a_new_group_begins_where_it_is_told_and_an_old_one_goes_on() {
 
 async fn publish(door: &Pipeline, payload: &str) {
     let intake = door.door.as_ref().unwrap().ingest.intake();
-    let incoming =
-        Incoming { topic: "hall/pump-1/telemetry", payload: payload.as_bytes(), identity: None, client_id: "pump-1" };
+    let (topic, payload, client_id) = ("hall/pump-1/telemetry", payload.as_bytes(), "pump-1");
+    let incoming = Incoming { topic, payload, identity: None, client_id, traceparent: None };
     let receipt = intake.accept(&incoming).unwrap();
     assert!(!receipt.is_refused());
     intake.durable(receipt.group).await.unwrap();
@@ -238,6 +238,7 @@ async fn commands_to_devices_of_another_process_are_refused_with_the_way_out() {
         payload: b"{}".as_slice().into(),
         key: "k".into(),
         expiry: Duration::from_secs(60),
+        trace: None,
     };
     let Err(CommandError::Refused(why)) = Elsewhere.send(command).await else { panic!("it was taken") };
     assert!(why.contains("`broker`") && why.contains("`weir up`"), "{why}");

@@ -40,7 +40,9 @@ pub(super) async fn start(
     let targets = Outside::new(&outside, devices, context.clock.clone());
     let metrics = WorkflowsMetrics::register(registry)?;
     let (streams, clock) = (context.streams.clone(), context.clock.clone());
-    let started = Workflows::start(settings(config, own), &config.data.dir, streams, clock, metrics, targets).await;
+    let tracing = telemetry::trace::Tracing::default();
+    let settings = settings(config, own);
+    let started = Workflows::start(settings, &config.data.dir, streams, clock, tracing, metrics, targets).await;
     started.context("workflows")
 }
 

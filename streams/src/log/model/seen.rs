@@ -6,6 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures::FutureExt;
 use telemetry::clock::ManualClock;
+use telemetry::trace::Tracing;
 use tokio::runtime::Runtime;
 
 use super::promise::{Held, Mark, Sent};
@@ -52,7 +53,8 @@ impl Opener {
     }
 
     pub(in crate::log) fn open(&self, disk: Arc<dyn Disk>, config: LogConfig) -> Result<Arc<EmbeddedLog>, String> {
-        EmbeddedLog::open_on(disk, config, specs(), self.clock.clone(), self.metrics.clone()).map_err(text)
+        let (clock, metrics) = (self.clock.clone(), self.metrics.clone());
+        EmbeddedLog::open_on(disk, config, specs(), clock, Tracing::default(), metrics).map_err(text)
     }
 
     /// Appends a group and waits until all that follows from it is done. `Ok(false)` if the log failed.
@@ -153,7 +155,7 @@ fn group(log: &EmbeddedLog, records: Vec<(usize, Vec<u8>)>) -> Result<(Vec<Appen
         let offset = next.entry(slot).or_insert(end);
         let payload = Bytes::from(payload);
         sent.push((slot, *offset, payload.clone()));
-        group.push(Append { to: to.clone(), rows: 1, payload });
+        group.push(Append::new(to.clone(), 1, payload));
         *offset += 1;
     }
     Ok((group, sent))

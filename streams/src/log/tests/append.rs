@@ -125,6 +125,7 @@ async fn metrics_show_what_was_appended() {
         roomy(dir.path()),
         super::specs(),
         clock(),
+        telemetry::trace::Tracing::default(),
         metrics.clone(),
     )
     .unwrap();

@@ -79,7 +79,7 @@ async fn a_record_that_cannot_be_read_hides_no_other() {
     let fixture = Fixture::new().await;
     fixture.publish(3600, None).await;
     let to = Partition::new(StreamName::dead_letters(), 0);
-    let record = Append { to, rows: 1, payload: "no record".into() };
+    let record = Append::new(to, 1, "no record".into());
     fixture.streams.submit(vec![record]).await.unwrap().await.unwrap();
     fixture.publish(3600, None).await;
     assert_eq!(fixture.list(&Filter::default()).await, ["ingest-0-0", "ingest-2-0"]);

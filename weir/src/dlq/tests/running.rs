@@ -54,6 +54,7 @@ impl Running {
             fixture.dir.path(),
             fixture.streams.clone(),
             fixture.clock.clone(),
+            telemetry::trace::Tracing::default(),
             WorkflowsMetrics::register(&Registry::new()).unwrap(),
             Arc::new(OneServer(server.clone())),
         );
@@ -94,6 +95,7 @@ impl Running {
             seq: Some(5),
             data: "{}".to_owned(),
             plan: serde_json::to_string(&plan).unwrap().into(),
+            trace: None,
         }
     }
 

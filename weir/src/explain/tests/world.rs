@@ -14,6 +14,7 @@ use streams::{Append, AppendError, Error, GroupName, GroupPosition, Position, Re
 use telemetry::batch::{DeadLetter, DeadLettersBuilder, ReadingsBuilder};
 use telemetry::clock::ManualClock;
 use telemetry::ipc::Encoder;
+use telemetry::trace::Tracing;
 use telemetry::{Identity, Message, Reading, Value, schema};
 use tokio::sync::watch;
 
@@ -144,14 +145,14 @@ impl World {
     async fn append(&self, to: Partition, batch: &arrow::array::RecordBatch) -> u64 {
         let payload = Encoder::new(schema::of_stream(to.stream.as_str())).unwrap().encode(batch).unwrap();
         let rows = u32::try_from(batch.num_rows()).unwrap();
-        self.streams.submit(vec![Append { to, rows, payload }]).await.unwrap().await.unwrap()[0]
+        self.streams.submit(vec![Append::new(to, rows, payload)]).await.unwrap().await.unwrap()[0]
     }
 
     /// Rules look at all that is there.
     pub(super) async fn rules(&self) {
         let rules = watch::channel(Arc::new(RuleSet::parse(RULES, "rules.toml").unwrap())).1;
         let metrics = RulesMetrics::register(&Registry::new()).unwrap();
-        let effect = RulesEffect::new(rules, self.streams.clone(), metrics, self.clock.clone());
+        let effect = RulesEffect::new(rules, self.streams.clone(), metrics, self.clock.clone(), Tracing::default());
         self.consume("rules", StreamName::readings(), effect).await;
     }
 
@@ -160,7 +161,7 @@ impl World {
         let config = SinkConfig { root, staging, ..SinkConfig::default() };
         let metrics = SinkMetrics::register(&Registry::new()).unwrap();
         let partitions: Vec<u32> = (0..PARTITIONS).collect();
-        TableSink::open(&config, spec, &partitions, self.clock.clone(), &metrics).unwrap()
+        TableSink::open(&config, spec, &partitions, self.clock.clone(), Tracing::default(), &metrics).unwrap()
     }
 
     /// Both tables take all that is there.
