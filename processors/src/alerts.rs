@@ -11,7 +11,7 @@ use arrow::datatypes::{DataType, Int32Type};
 use arrow::error::ArrowError;
 use telemetry::schema::{self, reading};
 
-use crate::fired::{Fired, InOrder};
+use crate::fired::{Fired, InOrder, Record};
 use crate::keys::Keys;
 use crate::readings::Readings;
 use crate::rules::Rule;
@@ -64,43 +64,43 @@ impl<'a> Alerts<'a> {
     }
 
     /// As many of the next alerts as there is room for, but at least one.
-    fn batch(&mut self) -> Result<RecordBatch, ArrowError> {
+    fn record(&mut self) -> Result<Record, ArrowError> {
         let mut texts = Texts::default();
-        let mut rows = Vec::new();
+        let mut about = Vec::new();
         let (mut message, mut bytes) = (String::new(), RECORD_BYTES);
         while let Some(Fired { row, rule }) = self.fired.peek() {
             if let Some(rule) = self.rules.get(rule) {
                 rule.template.fill(self.readings, row, &mut message);
                 bytes += ALERT_BYTES + rule.id().len() + message.len() + self.readings.text_bytes(row);
-                if bytes > self.record_bytes && !rows.is_empty() {
+                if bytes > self.record_bytes && !about.is_empty() {
                     break;
                 }
                 texts.push(&self.keys.run_id(rule, row).to_string(), rule, &message);
-                rows.push(u32::try_from(row).map_err(out_of_range)?);
+                about.push(u32::try_from(row).map_err(out_of_range)?);
             }
             self.fired.advance();
         }
         let first = i32::try_from(self.next).map_err(out_of_range)?;
-        self.next += rows.len();
+        self.next += about.len();
         let end = i32::try_from(self.next).map_err(out_of_range)?;
         let mut columns = texts.finish();
-        let rows = UInt32Array::from(rows);
+        let about = UInt32Array::from(about);
         for column in self.batch.columns().iter().take(reading::TABLE_COLUMNS) {
-            columns.push(take_compact(column, &rows)?);
+            columns.push(take_compact(column, &about)?);
         }
-        columns.push(Arc::new(Int32Array::from_value(self.source.partition, rows.len())));
-        columns.push(Arc::new(Int64Array::from_value(self.source.offset, rows.len())));
+        columns.push(Arc::new(Int32Array::from_value(self.source.partition, about.len())));
+        columns.push(Arc::new(Int64Array::from_value(self.source.offset, about.len())));
         columns.push(Arc::new(Int32Array::from_iter_values(first..end)));
-        RecordBatch::try_new(schema::alerts_stream(), columns)
+        Ok(Record { batch: RecordBatch::try_new(schema::alerts_stream(), columns)?, about })
     }
 }
 
 impl Iterator for Alerts<'_> {
-    type Item = Result<RecordBatch, ArrowError>;
+    type Item = Result<Record, ArrowError>;
 
     fn next(&mut self) -> Option<Self::Item> {
         self.fired.peek()?;
-        Some(self.batch())
+        Some(self.record())
     }
 }
 

@@ -8,14 +8,17 @@ use arrow::array::RecordBatch;
 use async_trait::async_trait;
 use streams::consume::{Delivered, Effect, EffectError, Passed};
 use streams::{Append, Partition, StreamName, Streams};
+use telemetry::trace::{RowContext, Tracing};
 use telemetry::{Clock, ipc, schema};
 use tokio::sync::watch;
 
 use crate::evaluation::Evaluation;
+use crate::fired::Record;
 use crate::limits;
 use crate::metrics::{RuleCounters, RulesMetrics};
 use crate::outbox::Outbox;
 use crate::rules::RuleSet;
+use crate::traced::{self, Place, Traced};
 
 /// How long the position may stay behind what was evaluated, unless configured: what a crash makes us
 /// evaluate again is cheap.
@@ -37,6 +40,7 @@ pub struct RulesEffect {
     source: watch::Receiver<Arc<RuleSet>>,
     rules: Arc<RuleSet>,
     clock: Arc<dyn Clock>,
+    tracing: Tracing,
     metrics: RulesMetrics,
     counters: Vec<Counted>,
     encoders: Encoders,
@@ -78,6 +82,7 @@ impl RulesEffect {
         streams: Arc<dyn Streams>,
         metrics: RulesMetrics,
         clock: Arc<dyn Clock>,
+        tracing: Tracing,
     ) -> Self {
         let rules = source.borrow_and_update().clone();
         let counters = counters(&rules, &metrics);
@@ -87,6 +92,7 @@ impl RulesEffect {
             source,
             rules,
             clock,
+            tracing,
             metrics,
             counters,
             encoders: Encoders::new(),
@@ -177,17 +183,24 @@ impl Encoders {
     }
 }
 
-fn encode(encoder: &mut ipc::Encoder, to: Partition, batch: &RecordBatch) -> Result<Append, EffectError> {
-    let payload = encoder.encode(batch).map_err(|error| EffectError::new("encoding what fired", error))?;
+fn encode(
+    encoder: &mut ipc::Encoder,
+    to: Partition,
+    batch: &RecordBatch,
+    contexts: &[RowContext],
+) -> Result<Append, EffectError> {
+    let payload =
+        encoder.encode_traced(batch, contexts).map_err(|error| EffectError::new("encoding what fired", error))?;
     let rows = u32::try_from(batch.num_rows()).map_err(|error| EffectError::new("counting what fired", error))?;
-    Ok(Append { to, rows, payload })
+    Ok(Append::new(to, rows, payload))
 }
 
 #[async_trait]
 impl Effect for RulesEffect {
     async fn apply(&mut self, delivered: Delivered) -> Result<(), EffectError> {
         self.refresh();
-        let Delivered { partition, offset, batch, .. } = delivered;
+        let Delivered { partition, offset, batch, contexts, .. } = delivered;
+        let traced = Traced::begin(&self.tracing, contexts, self.clock.as_ref());
         self.metrics.fleet.observe(&batch);
         let begun = self.clock.monotonic();
         let rules = self.rules.clone();
@@ -197,23 +210,36 @@ impl Effect for RulesEffect {
         self.observe(&evaluation);
         self.applied += 1;
         self.oldest.get_or_insert(begun);
+        let tracing = self.tracing.clone();
+        let taken = if traced.is_some() { traced::CONTEXTS_BYTES } else { 0 };
+        let room = |most: usize| self.record_bytes.min(most).saturating_sub(taken);
+        let (firing_bytes, alert_bytes) = (room(limits::FIRING_BYTES_PER_RECORD), room(limits::ALERT_BYTES_PER_RECORD));
+        let contexts = |about: &[u32]| {
+            traced.as_ref().map(|traced| traced.contexts(&tracing, evaluation.readings(), about)).unwrap_or_default()
+        };
         // Firings first: somebody waits for what they start.
-        for firings in evaluation.firings(self.record_bytes.min(limits::FIRING_BYTES_PER_RECORD)) {
+        for firings in evaluation.firing_records(firing_bytes) {
             let to = Partition::new(StreamName::workflows(), partition);
-            let append = encode(&mut self.encoders.firings, to, &firings.map_err(failed)?)?;
+            let Record { batch, about } = firings.map_err(failed)?;
+            let append = encode(&mut self.encoders.firings, to, &batch, &contexts(about.values()))?;
             self.outbox.push(append).await?;
         }
-        for alerts in evaluation.alerts(self.record_bytes.min(limits::ALERT_BYTES_PER_RECORD)) {
+        for alerts in evaluation.alert_records(alert_bytes) {
             let to = Partition::new(StreamName::alerts(), partition);
-            let append = encode(&mut self.encoders.alerts, to, &alerts.map_err(failed)?)?;
+            let Record { batch, about } = alerts.map_err(failed)?;
+            let append = encode(&mut self.encoders.alerts, to, &batch, &contexts(about.values()))?;
             self.outbox.push(append).await?;
         }
         for letters in evaluation.letters(self.record_bytes.min(limits::ALERT_BYTES_PER_RECORD)) {
             let to = Partition::new(StreamName::workflow_dead_letters(), 0);
-            let append = encode(&mut self.encoders.letters, to, &letters)?;
+            let append = encode(&mut self.encoders.letters, to, &letters, &[])?;
             self.outbox.push(append).await?;
         }
-        self.outbox.advance().await
+        self.outbox.advance().await?;
+        if let Some(traced) = traced {
+            traced.ended(&self.tracing, self.clock.as_ref(), Place { partition, offset }, &evaluation);
+        }
+        Ok(())
     }
 
     fn wants_flush(&self, now: Duration) -> bool {

@@ -6,7 +6,7 @@ use arrow::error::ArrowError;
 
 use crate::alerts::{Alerts, SourceRecord};
 use crate::expression::OfReading;
-use crate::fired::InOrder;
+use crate::fired::{InOrder, Record};
 use crate::firings::Firings;
 use crate::keys::{Keys, RunId};
 use crate::letters::{Failure, Letters};
@@ -41,6 +41,11 @@ pub struct Fired {
 }
 
 impl Evaluation<'_> {
+    /// The record's readings.
+    pub(crate) fn readings(&self) -> &Readings<'_> {
+        &self.readings
+    }
+
     /// The alerts, in batches in the stream schema of alerts: one row for each rule that fires on each
     /// reading, by reading, then by order of the rules; no batch if nothing fired. Each is built when it is
     /// asked for, so that a flood of alerts is never in memory as a whole.
@@ -56,6 +61,11 @@ impl Evaluation<'_> {
     /// # Errors
     /// An item is an error, and the last one to ask for, if a record of readings gives more than 2^31 alerts.
     pub fn alerts(&self, record_bytes: usize) -> impl Iterator<Item = Result<RecordBatch, ArrowError>> {
+        self.alert_records(record_bytes).map(|record| record.map(|record| record.batch))
+    }
+
+    /// [`Evaluation::alerts`] with the readings that they are about.
+    pub(crate) fn alert_records(&self, record_bytes: usize) -> impl Iterator<Item = Result<Record, ArrowError>> {
         let fired = InOrder::new(self.fired.iter());
         Alerts::new(self.set.rules(), &self.readings, self.batch, self.source, fired, record_bytes)
     }
@@ -67,6 +77,11 @@ impl Evaluation<'_> {
     /// # Errors
     /// As [`Evaluation::alerts`].
     pub fn firings(&self, record_bytes: usize) -> impl Iterator<Item = Result<RecordBatch, ArrowError>> {
+        self.firing_records(record_bytes).map(|record| record.map(|record| record.batch))
+    }
+
+    /// [`Evaluation::firings`] with the readings that they are about.
+    pub(crate) fn firing_records(&self, record_bytes: usize) -> impl Iterator<Item = Result<Record, ArrowError>> {
         let rules = self.set.rules();
         let steps = |rule: usize| rules.get(rule).is_some_and(|rule| !rule.plan().steps.is_empty());
         let fired = InOrder::new(self.fired.iter().filter(|(rule, _)| steps(*rule)));

@@ -3,6 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
+use arrow::array::{RecordBatch, UInt32Array};
 use arrow::buffer::BooleanBuffer;
 use arrow::util::bit_iterator::BitIndexIterator;
 
@@ -13,6 +14,13 @@ pub(crate) struct Fired {
     pub(crate) row: usize,
     /// Index of the rule in the set.
     pub(crate) rule: usize,
+}
+
+/// A record of what fired, and the reading, by its row, that each row of it is about.
+#[derive(Debug)]
+pub(crate) struct Record {
+    pub(crate) batch: RecordBatch,
+    pub(crate) about: UInt32Array,
 }
 
 /// What fired, by reading, then by rule. Its memory is that of the rules, not of what fired.

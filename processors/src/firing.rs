@@ -13,6 +13,7 @@ use arrow::datatypes::{Int32Type, Int64Type, TimestampMicrosecondType};
 use arrow::error::ArrowError;
 use telemetry::Timestamp;
 use telemetry::schema::{self, firing};
+use telemetry::trace::{Context, RowContext};
 
 use crate::file::Severity;
 
@@ -47,6 +48,9 @@ pub struct Firing {
     pub data: String,
     /// [`crate::plan::Plan`] as JSON.
     pub plan: Arc<str>,
+    /// The span `receive` of the message that it fired on, if that is traced. No column: it comes from the contexts of
+    /// the record, and nothing but spans depends on it.
+    pub trace: Option<Context>,
 }
 
 impl Firing {
@@ -56,7 +60,8 @@ impl Firing {
         format!("{}-{step}", self.run_id)
     }
 
-    /// The firings of a batch in the schema [`schema::workflows`], in its order. Equal plans are shared.
+    /// The firings of a batch in the schema [`schema::workflows`], in its order, none of them traced. Equal plans are
+    /// shared.
     ///
     /// # Errors
     /// If `batch` is not in that schema, or a severity is none.
@@ -66,6 +71,15 @@ impl Firing {
             ArrowError::SchemaError(format!("batch has schema {found}, expected {expected}"))
         })?;
         (0..batch.num_rows()).map(|row| columns.firing(row)).collect()
+    }
+}
+
+/// Gives `firings`, all those of a batch, the contexts of its rows.
+pub(crate) fn trace(firings: &mut [Firing], contexts: &[RowContext]) {
+    for RowContext { row, context } in contexts {
+        if let Some(firing) = usize::try_from(*row).ok().and_then(|row| firings.get_mut(row)) {
+            firing.trace = Some(*context);
+        }
     }
 }
 
@@ -305,6 +319,7 @@ impl<'a> Columns<'a> {
             seq: optional(self.seq),
             data: self.data.value(row).to_owned(),
             plan: plan.ok_or(ArrowError::DictionaryKeyOverflowError)?.clone(),
+            trace: None,
         })
     }
 }

@@ -2,12 +2,11 @@
 
 use std::collections::HashSet;
 
-use arrow::array::RecordBatch;
 use arrow::error::ArrowError;
 
 use crate::alerts::{SourceRecord, out_of_range};
 use crate::data;
-use crate::fired::{Fired, InOrder};
+use crate::fired::{Fired, InOrder, Record};
 use crate::firing::{Firing, FiringsBuilder, Source};
 use crate::keys::{Keys, RunId};
 use crate::limits;
@@ -26,8 +25,8 @@ pub(crate) struct Firings<'a> {
     made: HashSet<RunId>,
     /// Index of the next firing among all of the record of readings.
     next: i32,
-    /// A firing that did not fit the batch before.
-    held: Option<Firing>,
+    /// A firing that did not fit the record before, and the row of its reading.
+    held: Option<(Firing, u32)>,
     record_bytes: usize,
 }
 
@@ -45,22 +44,23 @@ impl<'a> Firings<'a> {
     }
 
     /// As many of the next firings as there is room for, but at least one if there is one.
-    fn batch(&mut self) -> Result<Option<RecordBatch>, ArrowError> {
-        let mut builder = FiringsBuilder::default();
-        while let Some(firing) = self.held.take().or_else(|| self.firing()) {
+    fn record(&mut self) -> Result<Option<Record>, ArrowError> {
+        let (mut builder, mut about) = (FiringsBuilder::default(), Vec::new());
+        while let Some((firing, row)) = self.held.take().or_else(|| self.firing()) {
             if builder.rows() > 0 && builder.bytes() + builder.cost(&firing) > self.record_bytes {
-                self.held = Some(firing);
+                self.held = Some((firing, row));
                 break;
             }
             let SourceRecord { partition, offset } = self.source;
             builder.push(&firing, Source { partition, offset, index: self.next });
+            about.push(row);
             self.next = self.next.checked_add(1).ok_or_else(|| out_of_range("more than 2^31 firings"))?;
         }
-        if builder.rows() == 0 { Ok(None) } else { builder.finish().map(Some) }
+        if about.is_empty() { Ok(None) } else { Ok(Some(Record { batch: builder.finish()?, about: about.into() })) }
     }
 
-    /// The next firing that is none of those made.
-    fn firing(&mut self) -> Option<Firing> {
+    /// The next firing that is none of those made, and the row of its reading.
+    fn firing(&mut self) -> Option<(Firing, u32)> {
         while let Some(Fired { row, rule }) = self.fired.peek() {
             self.fired.advance();
             let Some(rule) = self.rules.get(rule) else { continue };
@@ -69,7 +69,7 @@ impl<'a> Firings<'a> {
                 self.made.clear();
             }
             if self.made.insert(run_id) {
-                return Some(self.describe(rule, row, run_id));
+                return Some((self.describe(rule, row, run_id), u32::try_from(row).ok()?));
             }
         }
         None
@@ -94,15 +94,16 @@ impl<'a> Firings<'a> {
             seq,
             data: data::of_firing(rule, readings, row),
             plan: rule.plan_json.clone(),
+            trace: None,
         }
     }
 }
 
 impl Iterator for Firings<'_> {
-    type Item = Result<RecordBatch, ArrowError>;
+    type Item = Result<Record, ArrowError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        self.batch().transpose()
+        self.record().transpose()
     }
 }
 

@@ -14,7 +14,7 @@
 //! `guard`, `names` and `functions` (what it may mention), `template` (messages). From readings to alerts: `readings`
 //! (typed columns), `occurrences` (readings by metric), `verdict` (an expression on a batch), `messages` (a row a
 //! message), `fired` (rules and readings in order), `keys` (names of what fired), `alerts`, `firings` and `letters`
-//! (the columns of it), `data` (JSON), `outbox` (appends in order).
+//! (the columns of it), `data` (JSON), `traced` (spans and contexts), `outbox` (appends in order).
 
 mod addresses;
 mod alerts;
@@ -49,6 +49,7 @@ mod steps;
 mod template;
 #[cfg(test)]
 mod testing;
+mod traced;
 mod verdict;
 pub mod workflows;
 

@@ -142,6 +142,17 @@ impl<'a> Readings<'a> {
         (0..).zip(self.row.values()).filter_map(begins).collect()
     }
 
+    /// First row of the message that `row` belongs to.
+    pub(crate) fn message_start(&self, row: u32) -> u32 {
+        let within = usize::try_from(row).ok().and_then(|at| self.row.values().get(at).copied());
+        row.saturating_sub(within.and_then(|within| u32::try_from(within).ok()).unwrap_or(0))
+    }
+
+    /// Number of rows.
+    pub(crate) fn len(&self) -> usize {
+        self.row.len()
+    }
+
     /// The rows of the message that `row` belongs to.
     pub(crate) fn message(&self, row: usize) -> Range<usize> {
         let rows = self.row.values();

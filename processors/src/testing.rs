@@ -1,11 +1,13 @@
 //! Batches of readings for tests.
 
 use std::borrow::Cow;
+use std::sync::{Arc, Mutex};
 
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::Int32Type;
 use telemetry::batch::ReadingsBuilder;
 use telemetry::schema::alert;
+use telemetry::trace::{AttributeValue, Context, Span, SpanId, Spans, TraceId, Tracing};
 use telemetry::{Identity, Message, Reading, Timestamp, Value};
 
 use crate::evaluation::Evaluation;
@@ -13,6 +15,54 @@ use crate::rules::RuleSet;
 
 /// 2026-01-01T00:00:00Z.
 pub(crate) const NEW_YEAR: i64 = 1_767_225_600_000_000;
+
+/// Spans in the order they ended, and how many contexts had no room.
+#[derive(Debug, Default)]
+pub(crate) struct Kept {
+    spans: Mutex<Vec<Span>>,
+    left_out: Mutex<usize>,
+}
+
+impl Spans for Kept {
+    fn take(&self, span: Span) {
+        self.spans.lock().unwrap().push(span);
+    }
+
+    fn contexts_left_out(&self, count: usize) {
+        *self.left_out.lock().unwrap() += count;
+    }
+}
+
+impl Kept {
+    /// What records, and what traces into it.
+    pub(crate) fn tracing() -> (Arc<Self>, Tracing) {
+        let kept = Arc::new(Self::default());
+        (kept.clone(), Tracing::new(kept, 0.0))
+    }
+
+    /// The spans of this name.
+    pub(crate) fn named(&self, name: &str) -> Vec<Span> {
+        self.spans.lock().unwrap().iter().filter(|span| span.name == name).cloned().collect()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.spans.lock().unwrap().len()
+    }
+
+    pub(crate) fn left_out(&self) -> usize {
+        *self.left_out.lock().unwrap()
+    }
+}
+
+/// The span `receive` number `number`.
+pub(crate) fn context(number: u64) -> Context {
+    Context { trace: TraceId(u128::from(number) << 64 | 1), span: SpanId(number) }
+}
+
+/// What a span says of `name`.
+pub(crate) fn said<'a>(span: &'a Span, name: &str) -> Option<&'a AttributeValue> {
+    span.attributes.iter().find(|(known, _)| *known == name).map(|(_, value)| value)
+}
 
 /// A reading of the test's choice: metric and value, the rest as usual.
 pub(crate) fn reading<'a>(metric: &'a str, value: Value<'a>) -> Reading<'a> {

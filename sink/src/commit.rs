@@ -26,6 +26,7 @@ use crate::error::SinkError;
 use crate::layout::{Hour, PARTITION_COLUMNS, PartName};
 use crate::ownership::Ownership;
 use crate::spec::TableSpec;
+use crate::trace::{CommitTrace, PLACE, RECORD, STAGE};
 
 /// Files written before they are synced, one after the other: the file system commits its journal once for
 /// many, and few are open at a time.
@@ -63,6 +64,8 @@ pub(crate) struct Committer {
     pub(crate) pending: Vec<Action>,
     /// Versions that others committed first, since the last commit.
     pub(crate) conflicts: u64,
+    /// Spans of the commit under way, if it has rows of traced messages.
+    pub(crate) trace: Option<CommitTrace>,
     /// Held as long as this lives.
     pub(crate) _lock: File,
 }
@@ -89,6 +92,24 @@ pub(crate) struct Committed {
 }
 
 impl Committer {
+    /// As [`Committer::commit`], told as spans to `trace`.
+    ///
+    /// # Errors
+    /// As that.
+    pub(crate) fn commit_traced(
+        &mut self,
+        rows: BTreeMap<u32, PartitionRows>,
+        passed: &[Passed],
+        trace: Option<CommitTrace>,
+    ) -> Result<Committed, SinkError> {
+        self.trace = trace;
+        let committed = self.commit(rows, passed);
+        if let Some(trace) = self.trace.take() {
+            trace.ended(&self.spec.name, self.version, &committed, || self.clock.now());
+        }
+        committed
+    }
+
     /// Makes `rows` part of the table, and all before `passed` done, in one step.
     ///
     /// # Errors
@@ -102,6 +123,7 @@ impl Committer {
         self.conflicts = 0;
         self.pending.clear();
         let files = self.stage(rows).map_err(|error| self.explained(error, &[]))?;
+        self.did(STAGE);
         self.publish(&files, passed).map_err(|error| self.explained(error, &files))?;
         if self.checkpoint_due() {
             self.checkpoint();
@@ -124,11 +146,20 @@ impl Committer {
             discard(files);
             return Err(error);
         }
+        self.did(PLACE);
         point(Point::TablePlaced);
         if !tooth(Tooth::RenameAfterCommit) {
             self.record(files, passed)?;
+            self.did(RECORD);
         }
         Ok(())
+    }
+
+    /// A step is done.
+    fn did(&mut self, step: &'static str) {
+        if let Some(trace) = &mut self.trace {
+            trace.step(step, self.clock.now());
+        }
     }
 
     /// Step 1: sorts the rows, and writes a file for each partition and hour to the staging directory.

@@ -9,6 +9,7 @@ use arrow::compute;
 use arrow::datatypes::TimestampMicrosecondType;
 use async_trait::async_trait;
 use streams::consume::{Delivered, Effect, EffectError, Passed};
+use telemetry::trace::Tracing;
 use telemetry::{Clock, Timestamp};
 
 use crate::buffer::{Buffer, bytes_of};
@@ -18,6 +19,7 @@ use crate::error::SinkError;
 use crate::metrics::{SinkMetrics, TableMetrics};
 use crate::recovery;
 use crate::spec::TableSpec;
+use crate::trace::Links;
 
 /// One table, open for writing. Dropping it loses only what a restart reads from the stream again.
 #[derive(Debug)]
@@ -28,8 +30,11 @@ pub struct TableSink {
     roll_bytes: usize,
     roll_age: Duration,
     clock: Arc<dyn Clock>,
+    tracing: Tracing,
     metrics: TableMetrics,
     buffer: Buffer,
+    /// The traced messages in the buffer.
+    links: Links,
     /// When the oldest reading in the buffer was received.
     oldest: Option<Timestamp>,
     /// `None` while a flush is under way, and for good after one failed: what is on disk is then unknown.
@@ -53,6 +58,7 @@ impl TableSink {
         spec: TableSpec,
         partitions: &[u32],
         clock: Arc<dyn Clock>,
+        tracing: Tracing,
         metrics: &SinkMetrics,
     ) -> Result<Self, SinkError> {
         let recovered = recovery::open(config, spec.clone(), partitions, Arc::clone(&clock))?;
@@ -66,9 +72,11 @@ impl TableSink {
             roll_age: config.roll_age,
             committer: Some(recovered.committer),
             buffer: Buffer::default(),
+            links: Links::default(),
             oldest: None,
             spec,
             clock,
+            tracing,
             metrics,
         })
     }
@@ -80,7 +88,7 @@ impl TableSink {
     }
 
     fn keep(&mut self, delivered: Delivered) -> Result<(), SinkError> {
-        let Delivered { partition, offset, batch, .. } = delivered;
+        let Delivered { partition, offset, batch, contexts, .. } = delivered;
         let committer = self.committer.as_ref().ok_or(SinkError::Stopped)?;
         committer.check_ours(partition)?;
         let committed = committer.positions.get(&partition).copied().unwrap_or(0);
@@ -91,6 +99,9 @@ impl TableSink {
         let bytes = bytes_of(&batch);
         let batch = self.spec.project(&batch)?;
         if batch.num_rows() > 0 {
+            if self.tracing.is_on() {
+                self.links.add(&contexts);
+            }
             self.oldest = [self.oldest, oldest(&batch)].into_iter().flatten().min();
             let pushed = self.buffer.push(partition, offset, batch, bytes, self.clock.monotonic());
             pushed.map_err(|error| SinkError::Columns {
@@ -114,8 +125,9 @@ impl TableSink {
         self.check_passed(passed)?;
         let mut committer = self.committer.take().ok_or(SinkError::Stopped)?;
         let (rows, passed) = (self.buffer.take(), passed.to_vec());
+        let trace = self.links.take(&self.tracing, || self.clock.now());
         let committing = tokio::task::spawn_blocking(move || {
-            let committed = committer.commit(rows, &passed);
+            let committed = committer.commit_traced(rows, &passed, trace);
             committed.map(|committed| (committer, committed))
         });
         let (committer, committed) = committing

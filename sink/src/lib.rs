@@ -16,9 +16,9 @@
 //! In reading order: [`spec`] (the tables), [`config`], [`effect`] (what the consume loop drives), `buffer`
 //! (rows held until a flush), `arrange` and `dictionary` (rows sorted, cut by hour), `file` (one Parquet
 //! file), `compute` (where both are done), `layout` (names), `commit` (the three steps of a commit), `record` (the
-//! third of them), `recovery` (what a restart does first), `lock`, `ownership` (partitions of a shared table) and
-//! `leftovers` (of an unfinished commit), `delta` (the log), `durable` (the file system), [`table`] (the table as a
-//! reader sees it), [`metrics`], [`error`].
+//! third of them), `trace` (its spans), `recovery` (what a restart does first), `lock`, `ownership` (partitions of a
+//! shared table) and `leftovers` (of an unfinished commit), `delta` (the log), `durable` (the file system), [`table`]
+//! (the table as a reader sees it), [`metrics`], [`error`].
 
 pub mod config;
 pub mod effect;
@@ -41,6 +41,7 @@ mod lock;
 mod ownership;
 mod record;
 mod recovery;
+mod trace;
 
 #[cfg(test)]
 mod tests;

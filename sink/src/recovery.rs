@@ -85,6 +85,7 @@ impl Opening {
             ownership: taken.map(|taken| taken.ownership),
             pending: Vec::new(),
             conflicts: 0,
+            trace: None,
             _lock: lock,
         };
         Ok(Self { committer, snapshot, conflicts })

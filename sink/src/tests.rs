@@ -13,3 +13,4 @@ mod shared;
 mod stale;
 mod support;
 mod together;
+mod traces;

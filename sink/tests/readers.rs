@@ -16,6 +16,7 @@ use sink::{SinkConfig, SinkMetrics, Table, TableSink, TableSpec};
 use streams::consume::{Delivered, Effect, Passed};
 use telemetry::batch::ReadingsBuilder;
 use telemetry::clock::{Clock, ManualClock};
+use telemetry::trace::Tracing;
 use telemetry::{Identity, Message, Reading, Timestamp, Value};
 
 /// 2026-07-28T20:00:00Z.
@@ -59,14 +60,18 @@ fn number(index: i64) -> f64 {
 async fn write(config: &SinkConfig, shares: &[&[u32]]) {
     let clock: Arc<dyn Clock> = ManualClock::new(Timestamp::from_micros(START));
     let metrics = SinkMetrics::register(&prometheus::Registry::new()).unwrap();
-    let open = |share: &&[u32]| TableSink::open(config, TableSpec::readings(), share, clock.clone(), &metrics).unwrap();
+    let open = |share: &&[u32]| {
+        TableSink::open(config, TableSpec::readings(), share, clock.clone(), Tracing::default(), &metrics).unwrap()
+    };
     let mut sinks: Vec<_> = shares.iter().map(open).collect();
     for commit in 0..COMMITS {
         for (sink, share) in sinks.iter_mut().zip(shares) {
             for partition in share.iter().copied() {
                 let batch = record(commit, partition);
                 let appended_at = Timestamp::from_micros(START);
-                sink.apply(Delivered { partition, offset: commit, appended_at, batch }).await.unwrap();
+                sink.apply(Delivered { partition, offset: commit, appended_at, batch, contexts: Vec::new() })
+                    .await
+                    .unwrap();
             }
             let passed = share.iter().map(|partition| Passed { partition: *partition, next: commit + 1 });
             sink.flush(&passed.collect::<Vec<_>>()).await.unwrap();
@@ -177,13 +182,16 @@ log.create_checkpoint()";
     assert_eq!(Table::open_read(&table).unwrap().files(), after.files());
     let clock: Arc<dyn Clock> = ManualClock::new(Timestamp::from_micros(START));
     let metrics = SinkMetrics::register(&prometheus::Registry::new()).unwrap();
-    let mut sink = TableSink::open(&config, TableSpec::readings(), &[0, 1], clock, &metrics).unwrap();
+    let mut sink =
+        TableSink::open(&config, TableSpec::readings(), &[0, 1], clock, Tracing::default(), &metrics).unwrap();
     assert_eq!([0, 1].map(|partition| sink.recovered(partition)), [Some(COMMITS); 2]);
     assert!(before.files().iter().all(|file| file.path.exists()), "what they replaced is theirs to delete");
     let mut builder = ReadingsBuilder::default();
     builder.push(&message(1, "device-1"), Timestamp::from_micros(START));
     let appended_at = Timestamp::from_micros(START);
-    sink.apply(Delivered { partition: 0, offset: COMMITS, appended_at, batch: builder.finish() }).await.unwrap();
+    sink.apply(Delivered { partition: 0, offset: COMMITS, appended_at, batch: builder.finish(), contexts: Vec::new() })
+        .await
+        .unwrap();
     sink.flush(&[Passed { partition: 0, next: COMMITS + 1 }]).await.unwrap();
     assert_eq!(rows_by_log(&table), expected()[0].as_i64().unwrap() + 1);
 }
@@ -227,11 +235,12 @@ async fn every_reader_finds_the_same_events_by_glob_and_by_log() {
         SinkConfig { root: dir.path().join("tables"), staging: dir.path().join("staging"), ..SinkConfig::default() };
     let clock: Arc<dyn Clock> = ManualClock::new(Timestamp::from_micros(START));
     let metrics = SinkMetrics::register(&prometheus::Registry::new()).unwrap();
-    let mut sink = TableSink::open(&config, TableSpec::events("maintenance"), &[0], clock, &metrics).unwrap();
+    let mut sink =
+        TableSink::open(&config, TableSpec::events("maintenance"), &[0], clock, Tracing::default(), &metrics).unwrap();
     let appended_at = Timestamp::from_micros(START);
     for commit in 0..COMMITS {
         let batch = events(i64::try_from(commit).unwrap() * ROWS_A_COMMIT, ROWS_A_COMMIT);
-        sink.apply(Delivered { partition: 0, offset: commit, appended_at, batch }).await.unwrap();
+        sink.apply(Delivered { partition: 0, offset: commit, appended_at, batch, contexts: Vec::new() }).await.unwrap();
         sink.flush(&[Passed { partition: 0, next: commit + 1 }]).await.unwrap();
     }
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/events.py");

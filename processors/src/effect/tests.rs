@@ -20,6 +20,7 @@ use crate::testing::{batch, message, numbers, reading, rules, texts};
 
 mod flood;
 mod reload;
+mod traces;
 
 /// What the next submit does.
 #[derive(Debug)]
@@ -121,7 +122,7 @@ fn decode(payload: &Bytes) -> RecordBatch {
 
 fn delivered(offset: u64, values: &[f64]) -> Delivered {
     let batch = numbers("temperature", values);
-    Delivered { partition: 1, offset, appended_at: Timestamp::from_micros(0), batch }
+    Delivered { partition: 1, offset, appended_at: Timestamp::from_micros(0), batch, contexts: Vec::new() }
 }
 
 struct Setup {
@@ -137,7 +138,7 @@ fn setup(replies: impl IntoIterator<Item = Reply>) -> Setup {
     let registry = Registry::new();
     let rules = constant(rules(&[("hot", "value > 80"), ("odd", "10 / (seq - 1) > 100")]));
     let metrics = RulesMetrics::register(&registry).unwrap();
-    let effect = RulesEffect::new(rules, streams.clone(), metrics, clock.clone());
+    let effect = RulesEffect::new(rules, streams.clone(), metrics, clock.clone(), Tracing::default());
     Setup { effect, streams, clock, registry }
 }
 
@@ -267,7 +268,13 @@ async fn consume_all(streams: &Arc<MemoryStreams>, group: &str) {
     let registry = Registry::new();
     let clock = ManualClock::new(Timestamp::from_micros(0));
     let rules = constant(rules(&[("hot", "value > 80")]));
-    let effect = RulesEffect::new(rules, streams.clone(), RulesMetrics::register(&registry).unwrap(), clock.clone());
+    let effect = RulesEffect::new(
+        rules,
+        streams.clone(),
+        RulesMetrics::register(&registry).unwrap(),
+        clock.clone(),
+        Tracing::default(),
+    );
     let metrics = ConsumerMetrics::register(&registry).unwrap();
     let context = Context { streams: streams.clone(), clock, metrics };
     let config = ConsumerConfig {
@@ -292,7 +299,7 @@ async fn a_replay_appends_the_same_records_again_in_order() {
         let reading = reading("temperature", telemetry::Value::Number(value));
         let batch = batch(&[message("d", None, vec![reading])]);
         let to = Partition::new(StreamName::readings(), partition);
-        let append = Append { to, rows: 1, payload: encoder.encode(&batch).unwrap() };
+        let append = Append::new(to, 1, encoder.encode(&batch).unwrap());
         streams.submit(vec![append]).await.unwrap().await.unwrap();
     }
     let mut read = Vec::new();

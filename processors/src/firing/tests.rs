@@ -23,6 +23,7 @@ fn any_firing() -> impl Strategy<Value = Firing> {
             seq,
             data,
             plan: "x".repeat(plan).into(),
+            trace: None,
         }
     })
 }
@@ -77,6 +78,7 @@ fn a_plan_is_stored_once() {
         seq: None,
         data: "{}".to_owned(),
         plan,
+        trace: None,
     };
     let batch = batch(&vec![firing; 100]);
     assert!(encoded(&batch) < 80_000, "{}", encoded(&batch));

@@ -12,6 +12,7 @@ use arrow::error::ArrowError;
 use bytes::Bytes;
 use streams::faults::{Point, point};
 use streams::{Append, AppendError, Partition, StreamName, Streams};
+use telemetry::trace::{MOST_CONTEXTS, RowContext, Tracing};
 use telemetry::{Timestamp, ipc, schema};
 
 use super::body;
@@ -78,7 +79,11 @@ pub(super) enum NotAppended {
 }
 
 /// Appends `rows`, in their order within a partition; returns when all are durable. Dropped halfway, some are.
-pub(super) async fn append(streams: Arc<dyn Streams>, rows: Vec<Row>) -> Result<Vec<Written>, NotAppended> {
+pub(super) async fn append(
+    streams: Arc<dyn Streams>,
+    tracing: Tracing,
+    rows: Vec<Row>,
+) -> Result<Vec<Written>, NotAppended> {
     let mut written = Vec::with_capacity(rows.len());
     let mut group = Group::default();
     for row in rows {
@@ -86,13 +91,13 @@ pub(super) async fn append(streams: Arc<dyn Streams>, rows: Vec<Row>) -> Result<
             Err(why) => written.push(Written { from: row.from, at: Err(why) }),
             Ok(rendered) => {
                 if !group.is_empty() && group.bytes + rendered.bytes() > limits::APPEND_BYTES / 2 {
-                    written.append(&mut std::mem::take(&mut group).append(streams.as_ref()).await?);
+                    written.append(&mut std::mem::take(&mut group).append(streams.as_ref(), &tracing).await?);
                 }
                 group.push(row.from, rendered);
             }
         }
     }
-    written.append(&mut group.append(streams.as_ref()).await?);
+    written.append(&mut group.append(streams.as_ref(), &tracing).await?);
     Ok(written)
 }
 
@@ -171,7 +176,7 @@ impl Group {
         self.rows.entry(row.to.clone()).or_default().push((from, row));
     }
 
-    async fn append(self, streams: &dyn Streams) -> Result<Vec<Written>, NotAppended> {
+    async fn append(self, streams: &dyn Streams, tracing: &Tracing) -> Result<Vec<Written>, NotAppended> {
         if self.rows.is_empty() {
             return Ok(Vec::new());
         }
@@ -181,8 +186,10 @@ impl Group {
                 Some((_, Rendered { letter: Some(_), .. })) => letters(rows)?,
                 _ => events(rows)?,
             };
-            let payload = ipc::Encoder::new(schema::of_stream(to.stream.as_str()))?.encode(&batch)?;
-            appends.push(Append { to: to.clone(), rows: u32::try_from(rows.len()).unwrap_or(u32::MAX), payload });
+            let contexts = contexts(tracing, rows);
+            let mut encoder = ipc::Encoder::new(schema::of_stream(to.stream.as_str()))?;
+            let payload = encoder.encode_traced(&batch, &contexts)?;
+            appends.push(Append::new(to.clone(), u32::try_from(rows.len()).unwrap_or(u32::MAX), payload));
         }
         let offsets = submit(streams, appends).await?;
         point(Point::EventAppended);
@@ -192,6 +199,19 @@ impl Group {
         }
         Ok(written)
     }
+}
+
+/// The contexts of the firings that `rows` are of. Those that have no room in a record are counted.
+fn contexts(tracing: &Tracing, rows: &[(From, Rendered)]) -> Vec<RowContext> {
+    if !tracing.is_on() {
+        return Vec::new();
+    }
+    let context =
+        |(row, (_, rendered)): (u32, &(From, Rendered))| Some(RowContext { row, context: rendered.firing.trace? });
+    let mut contexts: Vec<RowContext> = (0..).zip(rows).filter_map(context).collect();
+    tracing.contexts_left_out(contexts.len().saturating_sub(MOST_CONTEXTS));
+    contexts.truncate(MOST_CONTEXTS);
+    contexts
 }
 
 async fn submit(streams: &dyn Streams, appends: Vec<Append>) -> Result<Vec<u64>, AppendError> {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use telemetry::Timestamp;
+use telemetry::trace::Context;
 
 use super::run::severity;
 use crate::firing::Firing;
@@ -25,6 +26,9 @@ struct Whole {
     seq: Option<i64>,
     data: String,
     plan: Value,
+    /// The span `receive` of the message, if that is traced.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    traceparent: Option<String>,
 }
 
 /// The payload of a firing that is not run.
@@ -43,6 +47,7 @@ pub(super) fn payload(firing: &Firing) -> Vec<u8> {
         seq: firing.seq,
         data: firing.data.clone(),
         plan: serde_json::from_str(&firing.plan).unwrap_or_else(|_| Value::String(firing.plan.to_string())),
+        traceparent: firing.trace.as_ref().map(Context::to_string),
     };
     // Texts and numbers: nothing in it can fail.
     serde_json::to_vec(&whole).unwrap_or_default()
@@ -72,5 +77,6 @@ pub fn firing_of(payload: &[u8]) -> Result<Firing, serde_json::Error> {
         seq: whole.seq,
         data: whole.data,
         plan,
+        trace: whole.traceparent.as_deref().and_then(Context::parse),
     })
 }

@@ -290,6 +290,7 @@ fn sample(data: &str) -> Firing {
         seq: Some(1),
         data: data.to_owned(),
         plan: "".into(),
+        trace: None,
     }
 }
 

@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use streams::Streams;
 use telemetry::Clock;
+use telemetry::trace::Tracing;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 
@@ -42,6 +43,7 @@ pub(super) struct Given {
     pub(super) config: WorkflowsConfig,
     pub(super) streams: Arc<dyn Streams>,
     pub(super) clock: Arc<dyn Clock>,
+    pub(super) tracing: Tracing,
     pub(super) metrics: WorkflowsMetrics,
     pub(super) targets: Arc<dyn Targets>,
     pub(super) store: Arc<Store>,

@@ -40,6 +40,7 @@ impl Target for ConnectedDevices {
             payload: rendered.payload,
             key: attempt.key.clone(),
             expiry: rendered.expiry,
+            trace: attempt.span.as_ref().map(|span| span.context()),
         };
         match self.endpoint.send(command).await {
             Ok(()) => Outcome::Done("acknowledged by the device".to_owned()),

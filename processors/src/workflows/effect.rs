@@ -8,10 +8,11 @@ use async_trait::async_trait;
 use streams::consume::{Delivered, Effect, EffectError, Passed};
 use streams::faults::{Tooth, tooth};
 use telemetry::Clock;
+use telemetry::trace::Tracing;
 
 use super::handle::{Workflows, WorkflowsError};
 use super::limits;
-use crate::firing::Firing;
+use crate::firing::{self, Firing};
 
 /// Hands firings to the executor, and lets their position be committed once the outbox has them. It must read the
 /// stream `workflows` as group [`super::GROUP`].
@@ -19,6 +20,7 @@ use crate::firing::Firing;
 pub struct WorkflowsEffect {
     workflows: Workflows,
     clock: Arc<dyn Clock>,
+    tracing: Tracing,
     /// Firings since the last flush, and when the first of them came.
     unflushed: usize,
     oldest: Option<Duration>,
@@ -27,8 +29,13 @@ pub struct WorkflowsEffect {
 }
 
 impl WorkflowsEffect {
-    pub(super) fn new(workflows: Workflows, clock: Arc<dyn Clock>, backlog: BTreeMap<u32, u64>) -> Self {
-        Self { workflows, clock, unflushed: 0, oldest: None, backlog: Some(backlog) }
+    pub(super) fn new(
+        workflows: Workflows,
+        clock: Arc<dyn Clock>,
+        tracing: Tracing,
+        backlog: BTreeMap<u32, u64>,
+    ) -> Self {
+        Self { workflows, clock, tracing, unflushed: 0, oldest: None, backlog: Some(backlog) }
     }
 }
 
@@ -39,10 +46,13 @@ fn failed(error: WorkflowsError) -> EffectError {
 #[async_trait]
 impl Effect for WorkflowsEffect {
     async fn apply(&mut self, delivered: Delivered) -> Result<(), EffectError> {
-        let Delivered { partition, offset, batch, .. } = delivered;
-        let firings = Firing::decode(&batch).map_err(|error| {
+        let Delivered { partition, offset, batch, contexts, .. } = delivered;
+        let mut firings = Firing::decode(&batch).map_err(|error| {
             EffectError::new(format!("decoding firings of workflows/{partition} at {offset}"), error)
         })?;
+        if self.tracing.is_on() {
+            firing::trace(&mut firings, &contexts);
+        }
         self.unflushed += firings.len();
         self.oldest.get_or_insert(self.clock.monotonic());
         self.workflows.admit(firings).await.map_err(failed)

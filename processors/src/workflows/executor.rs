@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use streams::{GroupName, Partition, Position, Streams};
 use telemetry::Clock;
+use telemetry::trace::Tracing;
 use tokio::sync::{mpsc, watch};
 use twox_hash::xxhash3_128;
 
@@ -78,6 +79,7 @@ impl Workflows {
         dir: &Path,
         streams: Arc<dyn Streams>,
         clock: Arc<dyn Clock>,
+        tracing: Tracing,
         metrics: WorkflowsMetrics,
         targets: Arc<dyn Targets>,
     ) -> Result<Started, WorkflowsError> {
@@ -105,9 +107,9 @@ impl Workflows {
         if backlog.is_empty() {
             workflows.requests.try_send(Request::CaughtUp).map_err(|_| WorkflowsError::Stopped)?;
         }
-        let given = Given { config, streams, clock: clock.clone(), metrics, targets, store, keeper };
+        let effect = WorkflowsEffect::new(workflows.clone(), clock.clone(), tracing.clone(), backlog);
+        let given = Given { config, streams, clock, tracing, metrics, targets, store, keeper };
         let desk = Desk::new(given, (admissions, requests), &begin, recovered);
-        let effect = WorkflowsEffect::new(workflows.clone(), clock, backlog);
         Ok(Started { workflows, effect, executor: Executor { desk } })
     }
 }

@@ -7,7 +7,7 @@
 //! In reading order: [`target`] (what a step is done at), [`run`] (a run and its state), [`config`] and [`limits`],
 //! `share` (the partitions of an executor), `lane` (the queue of a target) with [`breaker`] and `retry`, `store` (the outbox file), `append` (events and dead
 //! letters) with [`recovery`] (exactly once) and `backlog` (firings that are not run), `desk` (the one owner), [`handle`]
-//! (the way to it), [`effect`] (the consumer), [`executor`] (starting), [`view`] and [`metrics`]. Targets: [`body`],
+//! (the way to it), [`effect`] (the consumer), [`span`] (of attempts), [`executor`] (starting), [`view`] and [`metrics`]. Targets: [`body`],
 //! [`places`], [`secret`], [`address`], [`webhook`], [`broker`], [`devices`], [`log`], and `email` with its feature;
 //! [`outside`] opens them, [`preview`] shows what they would send. `stopped` reads the outbox where nothing runs.
 
@@ -37,6 +37,7 @@ mod retry;
 pub mod run;
 pub mod secret;
 mod share;
+pub mod span;
 mod stopped;
 mod store;
 pub mod target;

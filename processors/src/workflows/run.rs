@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
 use telemetry::Timestamp;
+use telemetry::trace::Context;
 use twox_hash::xxhash3_128;
 
 use super::limits;
@@ -237,6 +238,9 @@ pub(super) struct Record {
     redrives: u32,
     letter: Option<u64>,
     steps: Vec<StepProgress>,
+    /// The span `receive` of the message, if that is traced. Versions of Weir without it pass over it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    traceparent: Option<String>,
 }
 
 impl Record {
@@ -264,6 +268,7 @@ impl Record {
             redrives: run.redrives,
             letter: run.letter,
             steps: run.steps.clone(),
+            traceparent: firing.trace.as_ref().map(Context::to_string),
         }
     }
 
@@ -286,6 +291,7 @@ impl Record {
             seq: self.seq,
             data: self.data,
             plan: json,
+            trace: self.traceparent.as_deref().and_then(Context::parse),
         };
         Run {
             number: self.number,

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use telemetry::trace::Context;
 
+use super::span::StepSpan;
 use crate::firing::Firing;
 use crate::plan::{Plan, Step};
 
@@ -20,6 +22,8 @@ pub struct Attempt {
     pub step: usize,
     /// Idempotency key of the step, the same in every attempt.
     pub key: Arc<str>,
+    /// The span of this attempt, if the firing is traced.
+    pub span: Option<Arc<StepSpan>>,
 }
 
 impl Attempt {
@@ -83,6 +87,8 @@ pub struct Command {
     pub key: Arc<str>,
     /// For how long it is still worth something.
     pub expiry: Duration,
+    /// The span of the attempt, if that is traced: `traceparent`, a user property for clients of MQTT 5.
+    pub trace: Option<Context>,
 }
 
 /// How a command to a device ended.

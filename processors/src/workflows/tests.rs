@@ -11,4 +11,5 @@ mod shares;
 mod speed;
 mod steps;
 mod targets;
+mod traces;
 mod world;

@@ -3,7 +3,8 @@
 //! Headers: `content-type`, `user-agent: weir/<version>`, `idempotency-key: <key of the step>`, and those of the rule.
 //! With a secret also `weir-timestamp`, seconds since 1970 when the attempt began, and `weir-signature:
 //! sha256=<hex>`. To verify: compute HMAC-SHA256 with the secret over the timestamp as sent, a full stop, and the raw
-//! bytes of the body; compare in constant time; refuse timestamps that are too old.
+//! bytes of the body; compare in constant time; refuse timestamps that are too old. If the message is traced also
+//! `traceparent`, of the attempt's span.
 //!
 //! A 2xx means done, whatever becomes of the rest of the answer. Redirects are not followed: they could lead anywhere,
 //! with the secrets. Proxies of the environment are not used: they would connect where the address filter cannot see.
@@ -27,6 +28,7 @@ use crate::workflows::address::{Denied, Guard};
 use crate::workflows::outside::limits;
 use crate::workflows::outside::reason::{brief, foreign};
 use crate::workflows::secret::Hidden;
+use crate::workflows::span::StepSpan;
 use crate::workflows::target::{Attempt, Outcome, Target};
 
 pub use request::is_reserved;
@@ -68,6 +70,9 @@ impl Webhooks {
     async fn send(&self, attempt: &Attempt, webhook: &Webhook) -> Result<(Response, Vec<Hidden>), Outcome> {
         let url = request::url(webhook, &attempt.firing).map_err(|problem| Outcome::Refused(brief(&problem)))?;
         self.check_literal(&url)?;
+        if let Some(span) = &attempt.span {
+            describe(span, &url);
+        }
         let (request, secrets) = request::build(&self.client, attempt, webhook, url, self.clock.now()).await?;
         let response = self.client.execute(request).await.map_err(failed)?;
         Ok((response, secrets))
@@ -101,6 +106,9 @@ impl Target for Webhooks {
             Ok(sent) => sent,
             Err(outcome) => return outcome,
         };
+        if let Some(span) = &attempt.span {
+            span.say("http.response.status_code", i64::from(response.status().as_u16()));
+        }
         let mut answer = Vec::new();
         tokio::select! {
             () = read(&mut response, &mut answer) => {}
@@ -128,6 +136,13 @@ impl Webhooks {
         let after = after.and_then(|value| retry_after::pause(value, self.clock.now()));
         judge(status, after, reason)
     }
+}
+
+/// Where a request goes. The rest of the URL may hold secrets.
+fn describe(span: &StepSpan, url: &url::Url) {
+    span.say("http.request.method", "POST");
+    span.say("server.address", url.host_str().unwrap_or_default());
+    span.say("server.port", i64::from(url.port_or_known_default().unwrap_or(0)));
 }
 
 /// What an answer that is neither success nor redirect means.

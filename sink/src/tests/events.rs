@@ -9,6 +9,7 @@ use parquet::basic::Encoding;
 use parquet::file::reader::FileReader;
 use parquet::file::serialized_reader::SerializedFileReader;
 use streams::consume::Effect;
+use telemetry::trace::Tracing;
 use telemetry::{Clock, schema};
 
 use super::support::{Fixture, HOUR, START, delivered, passed, read};
@@ -16,7 +17,7 @@ use crate::{SinkError, Table, TableSink, TableSpec};
 
 fn open(fixture: &Fixture, name: &str) -> Result<TableSink, SinkError> {
     let clock: Arc<dyn Clock> = fixture.clock.clone();
-    TableSink::open(&fixture.config, TableSpec::events(name), &[0, 1], clock, &fixture.metrics)
+    TableSink::open(&fixture.config, TableSpec::events(name), &[0, 1], clock, Tracing::default(), &fixture.metrics)
 }
 
 /// A record of events of these devices and times, all of one run: `0f-0`, `0f-1`, ...

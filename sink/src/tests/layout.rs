@@ -6,6 +6,7 @@ use std::sync::Arc;
 use prometheus::Encoder;
 use streams::consume::Effect;
 use telemetry::Clock;
+use telemetry::trace::Tracing;
 
 use super::support::{ALL, Fixture, HOUR, START, apply, logged, passed, row, seqs};
 use crate::{SinkError, Table, TableSink, TableSpec};
@@ -179,7 +180,7 @@ async fn a_table_of_other_columns_or_more_partitions_is_refused() {
     drop(sink);
     let open = |spec: TableSpec, partitions: &[u32]| {
         let clock: Arc<dyn Clock> = fixture.clock.clone();
-        TableSink::open(&fixture.config, spec, partitions, clock, &fixture.metrics).map(drop)
+        TableSink::open(&fixture.config, spec, partitions, clock, Tracing::default(), &fixture.metrics).map(drop)
     };
     let error = open(TableSpec::readings(), &[0, 1, 2]).unwrap_err();
     assert!(error.to_string().contains("partition 3, but the stream has 3"), "{error}");

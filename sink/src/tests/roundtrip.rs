@@ -11,6 +11,7 @@ use parquet::file::reader::FileReader;
 use parquet::file::serialized_reader::SerializedFileReader;
 use streams::consume::Effect;
 use telemetry::batch::ReadingsBuilder;
+use telemetry::trace::Tracing;
 use telemetry::{Clock, Identity, Message, Reading, Timestamp, Value, schema};
 
 use super::support::{Fixture, HOUR, START, apply, delivered, logged, passed, read, row, rows_of};
@@ -101,7 +102,9 @@ async fn alerts_are_a_table_of_their_own() {
 
     let fixture = Fixture::new();
     let clock: Arc<dyn Clock> = fixture.clock.clone();
-    let mut sink = TableSink::open(&fixture.config, TableSpec::alerts(), &[0], clock, &fixture.metrics).unwrap();
+    let mut sink =
+        TableSink::open(&fixture.config, TableSpec::alerts(), &[0], clock, Tracing::default(), &fixture.metrics)
+            .unwrap();
     assert_eq!(sink.path(), fixture.config.root.join("alerts"));
     sink.apply(delivered(0, 0, alerts)).await.unwrap();
     sink.flush(&passed(&[(0, 1)])).await.unwrap();

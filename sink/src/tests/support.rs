@@ -11,6 +11,7 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use streams::consume::{Delivered, Effect, Passed};
 use telemetry::batch::ReadingsBuilder;
 use telemetry::clock::{Clock, ManualClock};
+use telemetry::trace::Tracing;
 use telemetry::{Identity, Message, Reading, Timestamp, Value};
 use tempfile::TempDir;
 
@@ -57,7 +58,8 @@ impl Fixture {
     /// A sink of these partitions.
     pub(crate) fn open_of(&self, partitions: &[u32]) -> TableSink {
         let clock: Arc<dyn Clock> = self.clock.clone();
-        TableSink::open(&self.config, TableSpec::readings(), partitions, clock, &self.metrics).unwrap()
+        TableSink::open(&self.config, TableSpec::readings(), partitions, clock, Tracing::default(), &self.metrics)
+            .unwrap()
     }
 
     /// A sink of these partitions that is stopped before it clears up.
@@ -77,7 +79,7 @@ impl Fixture {
 
     pub(crate) fn try_open(&self) -> Result<TableSink, SinkError> {
         let clock: Arc<dyn Clock> = self.clock.clone();
-        TableSink::open(&self.config, TableSpec::readings(), &ALL, clock, &self.metrics)
+        TableSink::open(&self.config, TableSpec::readings(), &ALL, clock, Tracing::default(), &self.metrics)
     }
 
     pub(crate) fn table_dir(&self) -> PathBuf {
@@ -145,7 +147,7 @@ pub(crate) fn batch(rows: &[Row]) -> RecordBatch {
 }
 
 pub(crate) fn delivered(partition: u32, offset: u64, batch: RecordBatch) -> Delivered {
-    Delivered { partition, offset, appended_at: Timestamp::from_micros(START), batch }
+    Delivered { partition, offset, appended_at: Timestamp::from_micros(START), batch, contexts: Vec::new() }
 }
 
 pub(crate) async fn apply(sink: &mut TableSink, partition: u32, offset: u64, rows: &[Row]) {

@@ -13,14 +13,14 @@ fn flood(offset: u64) -> Delivered {
     let text = "x".repeat(2_000);
     let value = Value::Text((&*text).into());
     let batch = batch(&[message("d", None, vec![reading("state", value); 100])]);
-    Delivered { partition: 1, offset, appended_at: Timestamp::from_micros(0), batch }
+    Delivered { partition: 1, offset, appended_at: Timestamp::from_micros(0), batch, contexts: Vec::new() }
 }
 
 /// Two rules that fire always.
 fn always(streams: Arc<dyn Streams>) -> RulesEffect {
     let metrics = RulesMetrics::register(&Registry::new()).unwrap();
     let rules = constant(rules(&[("always", "true"), ("text", "value_text IS NOT NULL")]));
-    RulesEffect::new(rules, streams, metrics, ManualClock::new(Timestamp::from_micros(0)))
+    RulesEffect::new(rules, streams, metrics, ManualClock::new(Timestamp::from_micros(0)), Tracing::default())
 }
 
 fn flooded(replies: impl IntoIterator<Item = Reply>) -> (RulesEffect, Arc<Scripted>) {
@@ -122,7 +122,7 @@ async fn flood_a_log(queue_bytes: usize, prepare: impl FnOnce(RulesEffect) -> Ru
     let specs = vec![StreamSpec { name: StreamName::alerts(), partitions: 2 }];
     let clock = ManualClock::new(Timestamp::from_micros(0));
     let metrics = LogMetrics::register(&Registry::new()).unwrap();
-    let log = EmbeddedLog::open(config, specs, clock, metrics).unwrap();
+    let log = EmbeddedLog::open(config, specs, clock, Tracing::default(), metrics).unwrap();
     let mut effect = prepare(always(log.clone()));
     let text = "x".repeat(8 * 1024);
     let batch = batch(&[message("d", None, vec![reading("state", Value::Text((&*text).into())); 512])]);

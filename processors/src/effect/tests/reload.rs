@@ -21,7 +21,7 @@ async fn new_rules_are_used_from_the_next_record_on() {
     let (newer, source) = watch::channel(Arc::new(rules(&[("old", "value > 80"), ("both", "value > 80")])));
     let clock = ManualClock::new(Timestamp::from_micros(0));
     let metrics = RulesMetrics::register(&registry).unwrap();
-    let mut effect = RulesEffect::new(source, streams.clone(), metrics, clock);
+    let mut effect = RulesEffect::new(source, streams.clone(), metrics, clock, Tracing::default());
     effect.apply(delivered(0, &[90.0])).await.unwrap();
     newer.send(Arc::new(rules(&[("both", "value > 80"), ("new", "value > 0"), ("third", "false")]))).unwrap();
     assert!(shown(&registry).contains("weir_rules_loaded 2"));
@@ -46,10 +46,25 @@ async fn firings_go_before_alerts_and_failures_to_the_dead_letters() {
                 [[rule.step]]\nlog = true\n";
     let rules = constant(RuleSet::parse(file, "f").unwrap());
     let metrics = RulesMetrics::register(&Registry::new()).unwrap();
-    let mut effect = RulesEffect::new(rules, streams.clone(), metrics, ManualClock::new(Timestamp::from_micros(0)));
+    let mut effect = RulesEffect::new(
+        rules,
+        streams.clone(),
+        metrics,
+        ManualClock::new(Timestamp::from_micros(0)),
+        Tracing::default(),
+    );
     let readings = ["3", "x", "y"].map(|text| reading("m", Value::Text(text.into()))).to_vec();
     let batch = batch(&[message("d", Some((4, 5)), readings)]);
-    effect.apply(Delivered { partition: 1, offset: 9, appended_at: Timestamp::from_micros(0), batch }).await.unwrap();
+    effect
+        .apply(Delivered {
+            partition: 1,
+            offset: 9,
+            appended_at: Timestamp::from_micros(0),
+            batch,
+            contexts: Vec::new(),
+        })
+        .await
+        .unwrap();
     effect.flush(&[]).await.unwrap();
     let to: Vec<_> = streams.written().iter().flatten().map(|append| append.to.to_string()).collect();
     assert_eq!(to, ["workflows/1", "alerts/1", "workflow_dead_letters/0"]);

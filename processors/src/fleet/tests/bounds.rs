@@ -7,6 +7,7 @@ use streams::metrics::ConsumerMetrics;
 use streams::{Append, Partition, StreamName, StreamSpec, Streams};
 use telemetry::ipc::Encoder;
 use telemetry::schema;
+use telemetry::trace::Tracing;
 use tokio::sync::watch;
 
 use super::*;
@@ -48,7 +49,7 @@ fn records(clock: &ManualClock) -> Vec<Append> {
         }
         let batch = builder.finish();
         let (rows, payload) = (u32::try_from(batch.num_rows()).unwrap(), encoder.encode(&batch).unwrap());
-        appends.push(Append { to: Partition::new(StreamName::readings(), 0), rows, payload });
+        appends.push(Append::new(Partition::new(StreamName::readings(), 0), rows, payload));
     }
     appends
 }
@@ -69,7 +70,7 @@ async fn many_devices_and_hostile_names_add_no_series() {
     let registry = Registry::new();
     let (_rules, set) = watch::channel(Arc::new(rules(&[("never", "metric = 'temperature' AND value > 80")])));
     let metrics = RulesMetrics::register(&registry).unwrap();
-    let effect = RulesEffect::new(set, streams.clone(), metrics, clock.clone());
+    let effect = RulesEffect::new(set, streams.clone(), metrics, clock.clone(), Tracing::default());
     let before = registry.gather();
     assert!(before.iter().all(|family| family.name() != "weir_fleet_readings_total"));
     let metrics = ConsumerMetrics::register(&registry).unwrap();

@@ -44,8 +44,8 @@ impl Desk {
         let count = self.appends.queue.len().min(limits::APPEND_ROWS);
         let rows: Vec<Row> = self.appends.queue.drain(..count).collect();
         self.appends.under_way = count;
-        let streams = self.given.streams.clone();
-        self.tasks.spawn(async move { Event::Appended(append(streams, rows).await) });
+        let (streams, tracing) = (self.given.streams.clone(), self.given.tracing.clone());
+        self.tasks.spawn(async move { Event::Appended(append(streams, tracing, rows).await) });
     }
 
     pub(super) fn appended(&mut self, written: Vec<Written>) {

@@ -54,6 +54,7 @@ pub(super) fn letter_of(run: &Run, at: usize, target: &str) -> Letter {
             plan: run.plan.clone(),
             step: at,
             key: run.firing.step_key(at).into(),
+            span: None,
         }),
     }
 }

@@ -14,6 +14,7 @@ use crate::workflows::limits;
 use crate::workflows::metrics::StepEnd;
 use crate::workflows::retry;
 use crate::workflows::run::{RunState, StepState};
+use crate::workflows::span::StepSpan;
 use crate::workflows::store::Waiting;
 use crate::workflows::target::{Attempt, Outcome, Target};
 
@@ -25,6 +26,8 @@ pub(super) struct Trying {
     begun: Duration,
     /// Arrivals known when it began.
     arrivals: u64,
+    /// If its firing is traced.
+    span: Option<Arc<StepSpan>>,
 }
 
 /// The end of an attempt.
@@ -40,7 +43,7 @@ impl Desk {
         let mut next = Vec::new();
         for (target, site) in &mut self.sites {
             while let Some(step) = site.lane.next(now) {
-                let trying = Trying { target: target.clone(), device: step.device, begun: now, arrivals };
+                let trying = Trying { target: target.clone(), device: step.device, begun: now, arrivals, span: None };
                 next.push((step.number, trying));
             }
         }
@@ -77,6 +80,7 @@ impl Desk {
 
     fn begin_attempt(&mut self, number: u64) {
         self.note_begin(number);
+        self.begin_span(number);
         if let Some(stream) = self.emits_to(number) {
             return self.queue_event(number, stream);
         }
@@ -100,10 +104,21 @@ impl Desk {
     }
 
     pub(super) fn attempt_of(&self, number: u64) -> Option<Attempt> {
-        let run = &self.hot.get(&number)?.run;
+        let hot = self.hot.get(&number)?;
+        let run = &hot.run;
         let step = run.current()?;
         let key = run.firing.step_key(step).into();
-        Some(Attempt { firing: run.firing.clone(), plan: run.plan.clone(), step, key })
+        let span = hot.trying.as_ref().and_then(|trying| trying.span.clone());
+        Some(Attempt { firing: run.firing.clone(), plan: run.plan.clone(), step, key, span })
+    }
+
+    fn begin_span(&mut self, number: u64) {
+        let Some(Hot { run, trying: Some(trying), .. }) = self.hot.get_mut(&number) else { return };
+        let Some((receive, step)) = run.firing.trace.zip(run.current()) else { return };
+        if let Some(context) = self.given.tracing.child(receive) {
+            let now = self.given.clock.now();
+            trying.span = Some(Arc::new(StepSpan::begin(context, receive, run, step, &trying.target, now)));
+        }
     }
 
     pub(super) fn ended(&mut self, ended: Ended) {
@@ -118,6 +133,9 @@ impl Desk {
         if let Some(site) = self.sites.get(&trying.target) {
             site.metrics.attempt(&outcome);
             site.metrics.seconds.observe(now.saturating_sub(trying.begun).as_secs_f64());
+        }
+        if let Some(span) = &trying.span {
+            self.given.tracing.ended(span.ended(self.given.clock.now(), &outcome));
         }
         let Some((at, step)) = hot.run.current().and_then(|at| Some((at, hot.run.plan.steps.get(at)?.clone()))) else {
             self.leave(number, Health::Unknown);

@@ -23,6 +23,7 @@ async fn a_command_goes_to_its_topic_with_its_key_and_what_is_left_of_its_life()
         payload: "off".into(),
         key: "00112233445566778899aabbccddeeff-0".into(),
         expiry: Duration::from_secs(58),
+        trace: None,
     };
     assert_eq!(sent, vec![expected]);
 }

@@ -41,6 +41,7 @@ pub(crate) fn firing() -> Firing {
         seq: Some(17),
         data: r#"{"metric":"temperature","value":81.5,"unit":"Cel"}"#.to_owned(),
         plan: "".into(),
+        trace: None,
     }
 }
 
@@ -54,7 +55,7 @@ pub(crate) fn plan(action: Action, body: Option<&str>) -> Plan {
 /// An attempt at the only step of `plan`.
 pub(crate) fn attempt(plan: Plan) -> Attempt {
     let firing = firing();
-    Attempt { key: firing.step_key(0).into(), firing: Arc::new(firing), plan: Arc::new(plan), step: 0 }
+    Attempt { key: firing.step_key(0).into(), firing: Arc::new(firing), plan: Arc::new(plan), step: 0, span: None }
 }
 
 /// A webhook without headers and secret.

@@ -76,6 +76,26 @@ fn runs_come_back_as_they_were_and_stand_in_one_place() {
 }
 
 #[test]
+fn a_run_keeps_its_trace_and_one_without_is_written_as_before_there_were_any() {
+    let dir = tempfile::tempdir().unwrap();
+    let Opened { store, .. } = Store::open(dir.path()).unwrap();
+    let (plain, mut traced) = (run(1, 1), run(2, 2));
+    Arc::make_mut(&mut traced.firing).trace = Some(crate::testing::context(7));
+    commit(&store, vec![put(&plain, None), put(&traced, None)]);
+    drop(store);
+    let Opened { store, .. } = Store::open(dir.path()).unwrap();
+    let read: Vec<_> = store.runs(&[1, 2]).unwrap().iter().map(|run| run.firing.trace).collect();
+    assert_eq!(read, [None, Some(crate::testing::context(7))]);
+    let written = |run: &Run| serde_json::to_value(Record::of(run)).unwrap();
+    assert!(written(&plain).get("traceparent").is_none());
+    // Nothing else of a run depends on it.
+    let mut without = written(&traced);
+    let traceparent = without.as_object_mut().unwrap().remove("traceparent");
+    assert_eq!(traceparent, Some(crate::testing::context(7).to_string().into()));
+    assert_eq!(without, written(&run(2, 2)));
+}
+
+#[test]
 fn what_is_forgotten_is_forgotten_everywhere_and_a_later_run_of_the_same_key_is_not() {
     let dir = tempfile::tempdir().unwrap();
     let Opened { store, .. } = Store::open(dir.path()).unwrap();

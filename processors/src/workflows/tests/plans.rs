@@ -63,6 +63,7 @@ pub(in crate::workflows) fn firing(number: u32, device: &str, steps: &[Step]) ->
         seq: Some(i64::from(number)),
         data: r#"{"metric":"temperature","value":81.5,"unit":"Cel"}"#.to_owned(),
         plan: serde_json::to_string(&plan).unwrap().into(),
+        trace: None,
     }
 }
 

@@ -34,6 +34,7 @@ async fn refused(world: &World) -> WorkflowsError {
         world.dir.path(),
         world.streams.clone(),
         world.clock.clone(),
+        world.tracing.clone(),
         WorkflowsMetrics::register(&prometheus::Registry::new()).unwrap(),
         std::sync::Arc::new(ScriptedTargets(world.script.clone())),
     );

@@ -21,6 +21,7 @@ async fn from_a_firing_to_its_first_attempt() {
         world.dir.path(),
         world.streams.clone(),
         clock.clone(),
+        telemetry::trace::Tracing::default(),
         metrics,
         targets,
     );

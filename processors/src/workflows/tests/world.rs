@@ -12,6 +12,7 @@ use streams::memory::MemoryStreams;
 use streams::metrics::ConsumerMetrics;
 use streams::{Append, Partition, StreamName, StreamSpec, Streams};
 use telemetry::clock::ManualClock;
+use telemetry::trace::{RowContext, Tracing};
 use telemetry::{Timestamp, ipc, schema};
 use tempfile::TempDir;
 use tokio::sync::watch;
@@ -22,6 +23,7 @@ pub(super) use super::script::*;
 use crate::firing::{Firing, FiringsBuilder, Source};
 use crate::testing::NEW_YEAR;
 use crate::workflows::store::Store;
+use crate::workflows::target::Targets;
 use crate::workflows::{
     GROUP, RunDetail, RunFilter, RunState, RunSummary, Workflows, WorkflowsConfig, WorkflowsError, WorkflowsMetrics,
 };
@@ -30,8 +32,11 @@ use crate::workflows::{
 pub(super) struct World {
     pub(super) dir: TempDir,
     pub(super) clock: Arc<ManualClock>,
+    pub(super) tracing: Tracing,
     pub(super) streams: Arc<MemoryStreams>,
     pub(super) script: Arc<Script>,
+    /// Those of the script, unless a test has others.
+    pub(super) targets: Arc<dyn Targets>,
     pub(super) config: WorkflowsConfig,
     appended: Mutex<i64>,
 }
@@ -63,11 +68,14 @@ impl World {
             stream(StreamName::new("events").unwrap(), PARTITIONS),
             stream(StreamName::workflow_dead_letters(), 1),
         ];
+        let script: Arc<Script> = Arc::default();
         Self {
             dir: tempfile::tempdir().unwrap(),
             streams: MemoryStreams::new(specs, clock.clone()),
             clock,
-            script: Arc::default(),
+            tracing: Tracing::default(),
+            targets: Arc::new(ScriptedTargets(script.clone())),
+            script,
             config,
             appended: Mutex::new(0),
         }
@@ -81,8 +89,9 @@ impl World {
             self.dir.path(),
             self.streams.clone(),
             self.clock.clone(),
+            self.tracing.clone(),
             metrics,
-            Arc::new(ScriptedTargets(self.script.clone())),
+            self.targets.clone(),
         )
         .await
         .unwrap();
@@ -122,17 +131,20 @@ impl World {
             *appended
         };
         for index in 0..PARTITIONS {
-            let mut builder = FiringsBuilder::default();
+            let (mut builder, mut contexts) = (FiringsBuilder::default(), Vec::new());
             let here = |firing: &&Firing| telemetry::partition::of_device(&firing.device_id, PARTITIONS) == index;
             for (at, firing) in (0..).zip(firings.iter().filter(here)) {
                 builder.push(firing, Source { partition: i32::try_from(index).unwrap(), offset, index: at });
+                let row = u32::try_from(at).unwrap();
+                contexts.extend(firing.trace.map(|context| RowContext { row, context }));
             }
             if builder.rows() > 0 {
                 let rows = u32::try_from(builder.rows()).unwrap();
                 let batch = builder.finish().unwrap();
-                let payload = ipc::Encoder::new(schema::workflows()).unwrap().encode(&batch).unwrap();
+                let mut encoder = ipc::Encoder::new(schema::workflows()).unwrap();
+                let payload = encoder.encode_traced(&batch, &contexts).unwrap();
                 let to = Partition::new(StreamName::workflows(), index);
-                self.streams.submit(vec![Append { to, rows, payload }]).await.unwrap().await.unwrap();
+                self.streams.submit(vec![Append::new(to, rows, payload)]).await.unwrap().await.unwrap();
             }
         }
     }

@@ -19,6 +19,7 @@ const AGENT: &str = concat!("weir/", env!("CARGO_PKG_VERSION"));
 const KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const TIMESTAMP: HeaderName = HeaderName::from_static("weir-timestamp");
 const SIGNATURE: HeaderName = HeaderName::from_static("weir-signature");
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
 /// Whether a header is not the rule's to set: it is Weir's, or the connection's.
 #[must_use]
@@ -105,6 +106,9 @@ pub(super) async fn build(
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(body.content_type));
     headers.insert(USER_AGENT, HeaderValue::from_static(AGENT));
     headers.insert(KEY, ascii(&attempt.key)?);
+    if let Some(span) = &attempt.span {
+        headers.insert(TRACEPARENT, ascii(&span.context().to_string())?);
+    }
     let request = client.request(Method::POST, url).headers(headers).body(body.into_bytes()).build();
     Ok((request.map_err(super::failed)?, secrets))
 }
